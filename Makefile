@@ -1,0 +1,58 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+PORT ?= 8000
+PY := .venv/bin/python
+READY := .venv/.ready
+VENDOR := book/_assets/vendor/.ready
+NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg --nbval-cell-timeout=600
+
+.PHONY: help setup book test notebooks serve clean lock address
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY)  ## a virtual environment in .venv with the exact versions of requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) scripts/check_python.py
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install --disable-pip-version-check -r requirements.lock
+	$(PY) -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Scripts that the pages serve themselves: mathematics and widgets.
+$(VENDOR): package.json package-lock.json scripts/vendor.py | $(READY)
+	$(PY) scripts/vendor.py
+
+book: $(READY) $(VENDOR)  ## the pages, in _build/html; any warning is an error
+	$(PY) -m jupyter_book build . -W -n --keep-going
+
+test: $(READY)  ## every test; every chapter runs again and must give what is committed
+	$(PY) -m pytest -n 2 --dist=loadfile $(NBVAL)
+
+notebooks: $(READY)  ## run every chapter from a fresh kernel and rewrite its outputs in normal form
+	$(PY) scripts/notebooks.py
+
+serve: $(READY)  ## open the built book in a browser
+	@test -f _build/html/index.html || { echo "There is no built book yet: make book"; exit 1; }
+	@(sleep 1; $(PY) -m webbrowser -t http://localhost:$(PORT)/ > /dev/null) &
+	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+clean:  ## remove what was built, not the environment
+	rm -rf _build dist node_modules book/_assets/vendor
+	rm -rf .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+# Pins already in the file stay unless asked: make lock UPGRADE="--upgrade-package pillow".
+# Python 3.11.5 is the oldest that one of the pinned packages (soupsieve) accepts.
+lock: $(READY)  ## write requirements.lock anew from pyproject.toml
+	$(PY) -m pip install --disable-pip-version-check --quiet uv
+	$(PY) -m uv pip compile --universal --python-version 3.11.5 --all-extras \
+	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links $(UPGRADE) -o requirements.lock pyproject.toml
+
+address: $(READY)  ## make address REPO=owner/name: move the project's public address everywhere
+	$(PY) scripts/address.py "$(or $(REPO),$(error say the new address: make address REPO=owner/name))"

