@@ -1,0 +1,49 @@
+"""Denoising diffusion implicit models, in a library small enough to read.
+
+Three nouns carry everything: a :class:`~ddim_lib.schedule.Schedule` (how much
+noise at each t), a model ``model(x, t) -> eps`` (what noise is in x), and
+images, float tensors in [-1, 1] of shape (N, C, H, W).
+
+``import ddim_lib`` needs torch and numpy alone. What a data set, a plot or a
+metric needs is imported where it is used.
+"""
+
+__version__ = "0.1.0"
+
+from ddim_lib.sampling import (
+    Step,
+    encode,
+    noise_from_seeds,
+    predict_x0,
+    sample,
+    sample_iter,
+    sigma,
+    slerp,
+    step,
+)
+from ddim_lib.schedule import Schedule, cosine, linear, pairs, timesteps
+from ddim_lib.unet import UNet, UNetConfig
+from ddim_lib.weights import available, load_pretrained, load_weights, save_weights
+
+__all__ = [
+    "Schedule",
+    "Step",
+    "UNet",
+    "UNetConfig",
+    "available",
+    "cosine",
+    "encode",
+    "linear",
+    "load_pretrained",
+    "load_weights",
+    "noise_from_seeds",
+    "pairs",
+    "predict_x0",
+    "sample",
+    "sample_iter",
+    "save_weights",
+    "sigma",
+    "slerp",
+    "step",
+    "timesteps",
+]

@@ -1,0 +1,294 @@
+"""From noise to pictures: DDIM's family of samplers, and the way back.
+
+Equation numbers are those of the DDIM paper (arXiv 2010.02502).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ddim_lib.schedule import Schedule, pairs, timesteps
+
+Model = Callable[[Tensor, Tensor], Tensor]
+
+
+def predict_x0(x_t: Tensor, eps: Tensor, alpha_t: float) -> Tensor:
+    """The picture that x_t would come from, were eps its noise (eq. 9)."""
+    return (x_t - math.sqrt(1 - alpha_t) * eps) / math.sqrt(alpha_t)
+
+
+def sigma(alpha_t: float, alpha_s: float, eta: float) -> float:
+    """How much fresh noise the step t -> s adds (eq. 16). eta 0: DDIM, 1: DDPM."""
+    return eta * math.sqrt((1 - alpha_s) / (1 - alpha_t)) * math.sqrt(1 - alpha_t / alpha_s)
+
+
+def step(x0: Tensor, eps: Tensor, alpha_t: float, alpha_s: float,
+         eta: float | str = 0.0, z: Tensor | None = None) -> Tensor:
+    """One transition from level t to any s < t (eq. 12).
+
+        x_s = sqrt(alpha_s) x_0  +  sqrt(1 - alpha_s - sigma^2) eps  +  sigma z
+
+    Args:
+        x0: the prediction of eq. 9, shape (N, C, H, W).
+        eps: the network's noise, the same shape.
+        alpha_t, alpha_s: where the step starts and ends, 0 < alpha_t < alpha_s <= 1.
+        eta: 0 is DDIM, 1 is DDPM with its small variance; ``"hat"`` is DDPM with
+            the large one: sigma(1) under the root, sqrt(1 - alpha_t/alpha_s) before
+            z (appendix D.3).
+        z: standard normal, the shape of x0. Needed where eta is not 0, but never
+            used where alpha_s = 1: the last transition adds no noise.
+
+    Raises:
+        ValueError: 1 - alpha_s - sigma^2 < 0 (eta too large for these two levels), or
+            z is missing.
+    """
+    for_eps, for_z = coefficients(alpha_t, alpha_s, eta)
+    x_s = math.sqrt(alpha_s) * x0 + for_eps * eps
+    if for_z == 0:
+        return x_s
+    if z is None:
+        raise ValueError(f"z must be given where eta is not 0, got None with eta = {eta}")
+    return x_s + for_z * z
+
+
+def coefficients(alpha_t: float, alpha_s: float, eta: float | str) -> tuple[float, float]:
+    """What multiplies eps and z in eq. 12: sqrt(1 - alpha_s - sigma^2), and sigma.
+
+    Raises:
+        ValueError: eta is no number of at least 0 and not "hat", or 1 - alpha_s - sigma^2
+            is negative.
+    """
+    if eta != "hat" and (isinstance(eta, str) or not (math.isfinite(eta) and eta >= 0)):
+        raise ValueError(f'eta must be a number of at least 0, or "hat", got {eta!r}')
+    inside = sigma(alpha_t, alpha_s, 1.0 if eta == "hat" else eta)
+    outside = math.sqrt(1 - alpha_t / alpha_s) if eta == "hat" else inside
+    variance = 1 - alpha_s - inside**2
+    if variance < -1e-12:  # rounding leaves -1e-17 where the exact value is 0
+        raise ValueError(f"eta must be smaller here, got {eta}: 1 - alpha_s - sigma^2 = "
+                         f"{variance:.3g} is negative for alpha_t = {alpha_t:.4g}, "
+                         f"alpha_s = {alpha_s:.4g}")
+    # The last transition ends at the picture: sigma-hat would leave noise in it.
+    return math.sqrt(max(variance, 0.0)), 0.0 if alpha_s == 1 else outside
+
+
+class Step(NamedTuple):
+    """What the sampler knows at level t. At t = 0 ``x`` is the result, ``eps`` is None."""
+
+    t: int
+    x: Tensor
+    x0: Tensor
+    eps: Tensor | None
+
+
+def sample_iter(model: Model, schedule: Schedule, *, steps: int | Sequence[int] = 50,
+                seeds: Sequence[int] | None = None, x_T: Tensor | None = None,  # noqa: N803
+                shape: tuple[int, int, int] | None = None, spacing: str = "trailing",
+                eta: float | str = 0.0, clip: bool = False,
+                device: str | torch.device | None = None) -> Iterator[Step]:
+    """Walk from noise to pictures, one :class:`Step` at a time.
+
+    Yields S + 1 steps: one for each visited t, from the largest down, with the x_t that
+    the network saw, its prediction of x_0 (eq. 9) and its eps; at last t = 0 with the
+    result. Trajectories, progress bars and early stops are loops over this.
+
+    Args:
+        model: ``model(x, t) -> eps``, t an int64 tensor of shape (N,) in 1..T.
+        schedule: the one that the model was trained with.
+        steps, spacing: which t to visit, see :func:`ddim_lib.schedule.timesteps`.
+        seeds: one an image, whole numbers in 0..2^32-1. A seed means the same start and
+            the same noise along the way in every batch size and on every device.
+        x_T: start points, shape (N, C, H, W), instead of those of the seeds. The seeds
+            are still needed where eta is not 0.
+        shape: (C, H, W); where left out, the model's own ``image_shape``.
+        eta: a number of at least 0, or ``"hat"``, see :func:`step`.
+        clip: hold the prediction of x_0 in [-1, 1] and derive eps from it again. Off by
+            default: it is not the same ODE any more.
+        device: where to compute; where left out, the model's device.
+    """
+    transitions = pairs(timesteps(schedule.T, steps, spacing))
+    for t, s in transitions:  # an impossible eta is told before the first network call
+        coefficients(schedule.at(t), schedule.at(s), eta)
+    device = _device(model, device)
+    if x_T is None:
+        if seeds is None:
+            raise ValueError("seeds or x_T must be given, got neither")
+        x_T = noise_from_seeds(seeds, _shape(model, shape))  # noqa: N806
+    noise = _step_noise(seeds, x_T) if eta != 0 else None
+    return _walk(model, schedule, x_T.to(device), transitions, eta, noise, clip)
+
+
+def _walk(model, schedule, x, transitions, eta, noise, clip) -> Iterator[Step]:
+    for t, s in transitions:
+        alpha_t, alpha_s = schedule.at(t), schedule.at(s)
+        with _evaluating(model), torch.no_grad():
+            eps = model(x, torch.full((len(x),), t, device=x.device)).to(x.dtype)
+        x0 = predict_x0(x, eps, alpha_t)
+        if clip:
+            x0 = x0.clamp(-1, 1)
+            eps = (x - math.sqrt(alpha_t) * x0) / math.sqrt(1 - alpha_t)
+        yield Step(t, x, x0, eps)
+        z = noise().to(x) if noise is not None and s > 0 else None
+        x = step(x0, eps, alpha_t, alpha_s, eta, z)
+    yield Step(0, x, x, None)
+
+
+def sample(model: Model, schedule: Schedule, *, steps: int | Sequence[int] = 50,
+           seeds: Sequence[int] | None = None, x_T: Tensor | None = None,  # noqa: N803
+           batch_size: int = 64, progress: bool = True, **options) -> Tensor:
+    """Run :func:`sample_iter` to its end: pictures of shape (N, C, H, W), on the CPU.
+
+    Args:
+        batch_size: how many pictures the network sees at once; it changes the speed and
+            the memory, not the pictures.
+        progress: a bar over all network calls.
+        options: ``shape``, ``spacing``, ``eta``, ``clip``, ``device``.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if seeds is not None:
+        seeds = _check_seeds(seeds)
+    if x_T is None and seeds is None:
+        raise ValueError("seeds or x_T must be given, got neither")
+    if x_T is not None and seeds is not None and len(seeds) != len(x_T):
+        raise ValueError(f"seeds must be one an image of x_T, {len(x_T)}, got {len(seeds)}")
+    n = len(seeds) if x_T is None else len(x_T)
+    calls = len(timesteps(schedule.T, steps, options.get("spacing", "trailing")))
+    done = []
+    with _bar(calls * math.ceil(n / batch_size), progress) as bar:
+        for i in range(0, n, batch_size):
+            part = slice(i, i + batch_size)
+            for last in sample_iter(model, schedule, steps=steps,
+                                    seeds=None if seeds is None else seeds[part],
+                                    x_T=None if x_T is None else x_T[part], **options):
+                bar.update(last.t > 0)
+            done.append(last.x.cpu())
+    return torch.cat(done)
+
+
+def noise_from_seeds(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
+    """Start points x_T: standard normal, shape (len(seeds), *shape), float32, on the CPU.
+
+    Image i is ``torch.randn(shape, generator=torch.Generator().manual_seed(seeds[i]))``.
+    """
+    seeds = _check_seeds(seeds)
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+                        for seed in seeds])
+
+
+def _step_noise(seeds: Sequence[int] | None, x_T: Tensor) -> Callable[[], Tensor]:  # noqa: N803
+    """A source of z: each call draws the next one, image by image, from its own seed."""
+    if seeds is None:
+        raise ValueError("seeds must be given where eta is not 0, got None")
+    seeds = _check_seeds(seeds)
+    if len(seeds) != len(x_T):
+        raise ValueError(f"seeds must be one an image of x_T, {len(x_T)}, got {len(seeds)}")
+    # A stream of its own for each seed: with the seed itself the first z would be x_T.
+    streams = [int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]) for seed in seeds]
+    generators = [torch.Generator().manual_seed(seed) for seed in streams]
+    return lambda: torch.stack([torch.randn(x_T.shape[1:], generator=g) for g in generators])
+
+
+def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequence[int] = 100,
+           spacing: str = "trailing", convention: str = "source",
+           device: str | torch.device | None = None) -> Tensor:
+    """From pictures to the noise that DDIM would draw them from (eq. 13, backwards).
+
+    Args:
+        x0: images in [-1, 1], shape (N, C, H, W).
+        steps, spacing: the levels to pass through, as in :func:`sample_iter`; decode
+            with the same ones.
+        convention: the label at which the network is asked on the way from s up to t:
+            ``"source"`` s, as eq. 13 is written (1 for s = 0, which no network has seen),
+            or ``"destination"`` t, as diffusers does.
+
+    Returns:
+        x at the last level of the subsequence, shape (N, C, H, W), on x0's device.
+    """
+    if convention not in ("source", "destination"):
+        raise ValueError(f"convention must be source or destination, got {convention!r}")
+    taus = timesteps(schedule.T, steps, spacing)
+    device = _device(model, device)
+    x = x0.to(device)
+    for t, s in reversed(pairs(taus)):
+        alpha_s, alpha_t = schedule.at(s), schedule.at(t)
+        label = t if convention == "destination" else max(s, 1)
+        with _evaluating(model), torch.no_grad():
+            eps = model(x, torch.full((len(x),), label, device=device)).to(x.dtype)
+        x = math.sqrt(alpha_t) * predict_x0(x, eps, alpha_s) + math.sqrt(1 - alpha_t) * eps
+    return x.to(x0.device)
+
+
+def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
+    """Spherical interpolation from x (weight 0) to y (weight 1), image by image (D.5).
+
+    Args:
+        x, y: the same shape (N, ...); each image is one vector.
+        weight: a number in [0, 1].
+    """
+    if x.shape != y.shape:
+        raise ValueError(f"y must have the shape of x, {tuple(x.shape)}, got {tuple(y.shape)}")
+    if not 0 <= weight <= 1:
+        raise ValueError(f"weight must be in [0, 1], got {weight}")
+    a, b = x.flatten(1).double(), y.flatten(1).double()
+    cosine = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
+    theta = torch.acos(cosine.clamp(-1, 1)).unsqueeze(1)
+    sin = torch.sin(theta)
+    near = sin < 1e-6  # parallel vectors: the formula is 0/0 and its limit is the line
+    safe = torch.where(near, torch.ones_like(sin), sin)
+    wa = torch.where(near, torch.full_like(sin, 1 - weight), torch.sin((1 - weight) * theta) / safe)
+    wb = torch.where(near, torch.full_like(sin, weight), torch.sin(weight * theta) / safe)
+    return (wa * a + wb * b).view_as(x).to(x.dtype)
+
+
+def _check_seeds(seeds: Sequence[int]) -> list[int]:
+    seeds = [int(seed) for seed in seeds]
+    if not seeds:
+        raise ValueError("seeds must name at least one image, got an empty list")
+    for seed in seeds:
+        # torch's generator on the CPU looks at the low 32 bits alone.
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"every seed must be in 0..2^32-1, got {seed}")
+    return seeds
+
+
+def _shape(model: Model, shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
+    shape = shape or getattr(model, "image_shape", None)
+    if shape is None:
+        raise ValueError("shape must be given as (C, H, W): this model has no image_shape")
+    return tuple(shape)
+
+
+def _device(model: Model, device: str | torch.device | None) -> torch.device:
+    if device is not None:
+        return torch.device(device)
+    if isinstance(model, nn.Module):
+        for parameter in model.parameters():
+            return parameter.device
+    return torch.device("cpu")
+
+
+@contextmanager
+def _evaluating(model: Model):
+    """Dropout off while the sampler asks, and the mode restored after."""
+    training = isinstance(model, nn.Module) and model.training
+    if training:
+        model.eval()
+    try:
+        yield
+    finally:
+        if training:
+            model.train()
+
+
+def _bar(total: int, progress: bool):
+    from tqdm.auto import tqdm
+
+    # An explicit disable=False would overrule the reader's TQDM_DISABLE.
+    return tqdm(total=total, desc="network calls", **({} if progress else {"disable": True}))

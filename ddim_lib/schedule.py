@@ -1,0 +1,221 @@
+"""The noise schedule alpha_t, and which t a sampler visits.
+
+alpha_t is the DDIM paper's: the cumulative product that DDPM writes with a
+bar. alpha_0 = 1 (no noise) and t = 1..T wherever a reader looks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SPACINGS = ("leading", "trailing", "quadratic")
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """How much of the picture is left at each t.
+
+    Args:
+        alpha: float64, shape (T+1,), alpha[0] = 1, strictly decreasing, all
+            in (0, 1]. The table is float64 because 1 - alpha_1 in float32 is
+            wrong by 2e-4 of its value.
+        name: what produced the table; stored with trained weights.
+        parameters: the numbers that the name needs to be rebuilt.
+
+    Raises:
+        TypeError: alpha is not a float64 tensor.
+        ValueError: alpha is not such a table.
+    """
+
+    alpha: Tensor
+    name: str = "custom"
+    parameters: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        a = self.alpha
+        if not isinstance(a, Tensor) or a.dtype != torch.float64:
+            found = getattr(a, "dtype", type(a).__name__)
+            raise TypeError(f"alpha must be a float64 tensor, got {found}")
+        if a.ndim != 1 or len(a) < 2:
+            raise ValueError(f"alpha must have shape (T+1,) with T >= 1, got {tuple(a.shape)}")
+        if not torch.isfinite(a).all():
+            raise ValueError("alpha must be finite everywhere; it holds NaN or infinity")
+        if a[0] != 1:
+            raise ValueError(f"alpha[0] must be 1 (t = 0 is the clean picture), got {a[0].item()}")
+        if not (a[1:] < a[:-1]).all():
+            at = int((a[1:] >= a[:-1]).nonzero()[0]) + 1
+            raise ValueError(f"alpha must decrease strictly; it does not at t = {at}")
+        if a[-1] <= 0:
+            raise ValueError(f"alpha must stay above 0 (eq. 9 divides by it), got {a[-1].item()}")
+
+    @property
+    def T(self) -> int:  # noqa: N802  (the papers' letter)
+        """The number of noise levels; x_T is the noisiest."""
+        return len(self.alpha) - 1
+
+    @property
+    def beta(self) -> Tensor:
+        """DDPM's beta_1..beta_T, float64, shape (T,): 1 - alpha_t / alpha_{t-1}."""
+        return 1 - self.alpha[1:] / self.alpha[:-1]
+
+    def snr(self) -> Tensor:
+        """Signal-to-noise ratio alpha_t / (1 - alpha_t) for t = 1..T, float64, shape (T,)."""
+        return self.alpha[1:] / (1 - self.alpha[1:])
+
+    def at(self, t: int) -> float:
+        """alpha_t as a Python float, for t in 0..T."""
+        if not 0 <= t <= self.T:
+            raise ValueError(f"t must be in 0..{self.T}, got {t}")
+        return self.alpha[t].item()
+
+    def add_noise(self, x0: Tensor, t: int | Tensor, noise: Tensor) -> Tensor:
+        """x_t = sqrt(alpha_t) x_0 + sqrt(1 - alpha_t) noise (DDIM eq. 4; the book's eq. 1).
+
+        Args:
+            x0: images, shape (N, C, H, W), in [-1, 1].
+            t: one level for all (int) or one an image (int64, shape (N,)), in 0..T.
+            noise: standard normal, the shape of x0.
+        """
+        if noise.shape != x0.shape:
+            raise ValueError(f"noise must have the shape of x0, {tuple(x0.shape)}, "
+                             f"got {tuple(noise.shape)}")
+        if isinstance(t, int):
+            a = self.at(t)
+            return math.sqrt(a) * x0 + math.sqrt(1 - a) * noise
+        if t.shape != x0.shape[:1]:
+            raise ValueError(f"t must be an int or have shape ({x0.shape[0]},), "
+                             f"got {tuple(t.shape)}")
+        # The device's own copy of the table, and no range check on a GPU: an
+        # index out of range fails there by itself, a check would stall the loop.
+        if t.device.type == "cpu" and not ((t >= 0) & (t <= self.T)).all():
+            raise ValueError(f"t must be in 0..{self.T}, got {t.min().item()}..{t.max().item()}")
+        a = self._table(t.device)[t].view(-1, *[1] * (x0.ndim - 1))
+        return a.sqrt().to(x0.dtype) * x0 + (1 - a).sqrt().to(x0.dtype) * noise
+
+    def _table(self, device: torch.device) -> Tensor:
+        tables = self.__dict__.setdefault("_tables", {})
+        if device not in tables:
+            tables[device] = self.alpha.to(device)
+        return tables[device]
+
+    def to_dict(self) -> dict:
+        """What weights store, so that :func:`from_dict` rebuilds the table."""
+        if self.name not in ("linear", "cosine"):
+            raise ValueError(f"only linear and cosine schedules can be stored, this is "
+                             f"{self.name!r}")
+        return {"name": self.name, **dict(self.parameters)}
+
+
+def linear(T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Schedule:  # noqa: N803
+    """beta rising linearly, alpha_t the product of 1 - beta (DDPM section 4; DDIM D.2).
+
+    Args:
+        T: number of noise levels, at least 1.
+        beta_start: beta_1, in (0, 1).
+        beta_end: beta_T, in (0, 1), at least beta_start.
+    """
+    _check_T(T)
+    if not 0 < beta_start <= beta_end < 1:
+        raise ValueError(f"betas must satisfy 0 < beta_start <= beta_end < 1, "
+                         f"got {beta_start} and {beta_end}")
+    beta = torch.linspace(beta_start, beta_end, T, dtype=torch.float64)
+    return _from_beta(beta, "linear", {"T": T, "beta_start": beta_start, "beta_end": beta_end})
+
+
+def cosine(T: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> Schedule:  # noqa: N803
+    """Nichol and Dhariwal's schedule (arXiv 2102.09672, eq. 17).
+
+    alpha_t = f(t) / f(0), f(t) = cos^2((t/T + offset) / (1 + offset) * pi/2); each beta
+    is held at max_beta at most, or the last alpha would be zero.
+    """
+    _check_T(T)
+    if not (offset >= 0 and 0 < max_beta < 1):
+        raise ValueError(f"offset must be at least 0 and max_beta in (0, 1), "
+                         f"got {offset} and {max_beta}")
+    t = torch.arange(T + 1, dtype=torch.float64) / T
+    f = torch.cos((t + offset) / (1 + offset) * math.pi / 2) ** 2
+    beta = (1 - f[1:] / f[:-1]).clamp(max=max_beta)
+    return _from_beta(beta, "cosine", {"T": T, "offset": offset, "max_beta": max_beta})
+
+
+def from_dict(stored: dict) -> Schedule:
+    """The schedule that :meth:`Schedule.to_dict` described."""
+    makers = {"linear": linear, "cosine": cosine}
+    parameters = dict(stored)
+    name = parameters.pop("name", None)
+    if name not in makers:
+        raise ValueError(f"schedule name must be one of {sorted(makers)}, got {name!r}")
+    return makers[name](**parameters)
+
+
+def _from_beta(beta: Tensor, name: str, parameters: dict) -> Schedule:
+    alpha = torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - beta, 0)])
+    return Schedule(alpha, name, tuple(parameters.items()))
+
+
+def _check_T(T: int) -> None:  # noqa: N802, N803
+    if not isinstance(T, int) or isinstance(T, bool) or T < 1:
+        raise ValueError(f"T must be a whole number of at least 1, got {T!r}")
+
+
+def timesteps(T: int, steps: int | Sequence[int], spacing: str = "trailing") -> list[int]:  # noqa: N803
+    """The levels tau_1 < .. < tau_S that a sampler visits, out of 1..T (DDIM section 4.2, D.2).
+
+    Args:
+        T: the schedule's number of levels.
+        steps: how many levels (1..T), or the levels themselves, strictly
+            increasing, each in 1..T.
+        spacing: where ``steps`` is a number:
+            ``"trailing"`` floor(T i / S), i = 1..S, ends at T (the paper's linear);
+            ``"leading"`` 1 + floor(T i / S), i = 0..S-1, starts at 1 (the official code's
+            uniform, where S divides T);
+            ``"quadratic"`` the official code's, dense near 0 and ending at 0.8 T, repeats
+            removed: from S = 50 of 1000 on it is shorter than asked.
+
+    Raises:
+        ValueError: more steps than T, fewer than 1, a list that does not increase
+            strictly inside 1..T, an unknown spacing.
+    """
+    _check_T(T)
+    if spacing not in SPACINGS:
+        raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
+    if not isinstance(steps, int):
+        return _own_list(T, steps)
+    if isinstance(steps, bool) or not 1 <= steps <= T:
+        raise ValueError(f"steps must be in 1..{T} (the schedule has T = {T}), got {steps}")
+    if spacing == "trailing":
+        return [T * i // steps for i in range(1, steps + 1)]
+    if spacing == "leading":
+        return [1 + T * i // steps for i in range(steps)]
+    root = torch.linspace(0, math.sqrt(0.8 * T), steps, dtype=torch.float64)
+    # The small addition keeps floor() from turning an exact 800 into 799.
+    labels = (root**2 + 1e-9).floor().long().tolist()
+    return sorted({label + 1 for label in labels})
+
+
+def _own_list(T: int, taus: Sequence[int]) -> list[int]:  # noqa: N803
+    taus = [int(t) if float(t) == int(t) else t for t in taus]
+    if not taus:
+        raise ValueError("steps must name at least one timestep, got an empty list")
+    for t in taus:
+        if not isinstance(t, int) or not 1 <= t <= T:
+            raise ValueError(f"every timestep must be a whole number in 1..{T}, got {t}")
+    for a, b in zip(taus, taus[1:], strict=False):
+        if b <= a:
+            raise ValueError(f"timesteps must increase strictly, got {a} before {b}")
+    return taus
+
+
+def pairs(taus: Sequence[int]) -> list[tuple[int, int]]:
+    """The transitions (t, s), s < t, from the last tau down to s = 0.
+
+    An explicit list, because "t minus the stride" is wrong wherever the spacing
+    is uneven.
+    """
+    ends = [0, *taus]
+    return [(ends[i], ends[i - 1]) for i in range(len(ends) - 1, 0, -1)]

@@ -1,0 +1,319 @@
+"""Learning the noise: the loss, the loop, and everything a resume needs.
+
+Training is the same for DDPM and DDIM (DDPM algorithm 1; DDIM section 3 and
+theorem 1): the loss below, whatever sampler comes after.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ddim_lib.datasets import to_float
+from ddim_lib.schedule import Schedule
+
+
+def noise_prediction_loss(model: nn.Module, schedule: Schedule, x0: Tensor,
+                          generator: torch.Generator | None = None) -> Tensor:
+    """Steps 2 to 5 of training: mean of |eps_theta(x_t, t) - eps|^2 over the batch and pixels.
+
+    Args:
+        model: ``model(x, t) -> eps``.
+        x0: images in [-1, 1], shape (N, C, H, W); step 1 has drawn them.
+        generator: of t and eps, on x0's device.
+
+    Returns:
+        A scalar; 1.0 for a network that predicts no noise at all. (The sum over pixels of
+        the papers is this times C*H*W, which only scales the learning rate.)
+    """
+    n, device = len(x0), x0.device
+    t = torch.randint(1, schedule.T + 1, (n,), device=device, generator=generator)
+    eps = torch.randn(x0.shape, device=device, generator=generator)
+    x_t = schedule.add_noise(x0, t, eps)
+    return (model(x_t, t).float() - eps).square().mean()
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything that decides what a run computes; stored with its checkpoints.
+
+    Args:
+        steps: gradient steps of the whole run; the learning rate ends at 0 there.
+        batch_size: images a step.
+        lr: the learning rate after its warm-up.
+        warmup: steps over which the rate rises from 0.
+        betas: of Adam.
+        grad_clip: the largest gradient norm; larger ones are scaled down to it.
+        ema_decay: of the weights' exponential moving average, warmed up as
+            min(ema_decay, (1 + step) / (10 + step)).
+        autocast: ``"auto"`` (what the device is good at), ``"bf16"``, ``"fp16"`` (with loss
+            scaling, CUDA alone) or ``"fp32"``.
+        flip: mirror half of the images, left to right.
+        compile: run the network through torch.compile.
+        seed: of the order of the data, t, noise and dropout.
+    """
+
+    steps: int = 1000
+    batch_size: int = 64
+    lr: float = 1e-3
+    warmup: int = 100
+    betas: tuple[float, float] = (0.9, 0.99)
+    grad_clip: float = 1.0
+    ema_decay: float = 0.999
+    autocast: str = "auto"
+    flip: bool = False
+    compile: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "betas", tuple(self.betas))
+        for name in ("steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("lr", "grad_clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
+        if self.warmup < 0:
+            raise ValueError(f"warmup must be at least 0, got {self.warmup}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+        if self.autocast not in ("auto", "bf16", "fp16", "fp32"):
+            raise ValueError(f"autocast must be auto, bf16, fp16 or fp32, got {self.autocast!r}")
+
+
+class Progress(NamedTuple):
+    """One step's report. ``loss`` stays on the device: reading it every step would stall."""
+
+    step: int
+    loss: Tensor
+
+
+class Trainer:
+    """A training run that can be stopped, saved and continued as if nothing had happened.
+
+    Args:
+        model: the network; moved to the device.
+        schedule: the noise levels.
+        images: uint8, shape (N, C, H, W), kept on the device; made float batch by batch.
+        config: see :class:`TrainingConfig`.
+        device: ``"cuda"`` where there is one and it is left out, else ``"cpu"``.
+
+    Attributes:
+        ema: a copy of the network with the averaged weights: the one to sample with.
+        step: gradient steps done.
+        precision: the type that autocast computes in: "bf16", "fp16" or "fp32".
+    """
+
+    def __init__(self, model: nn.Module, schedule: Schedule, images: Tensor,
+                 config: TrainingConfig, device: str | torch.device | None = None):
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            raise TypeError(f"images must be uint8 of shape (N, C, H, W), got {images.dtype} "
+                            f"of shape {tuple(images.shape)}")
+        if len(images) < config.batch_size:
+            raise ValueError(f"batch_size must be at most the number of images, {len(images)}, "
+                             f"got {config.batch_size}")
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.config, self.schedule, self.step = config, schedule, 0
+        self.model = model.to(self.device).train()
+        self.ema = deepcopy(self.model).eval().requires_grad_(False)
+        self.images = images.to(self.device)
+        self.precision = best_precision(self.device) if config.autocast == "auto" \
+            else config.autocast
+        if self.precision == "fp16" and self.device.type != "cuda":
+            raise ValueError("autocast must be auto, bf16 or fp32 on a CPU, got fp16")
+        # Without loss scaling, gradients below 6e-8 vanish in fp16.
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.lr,
+                                          betas=config.betas, fused=True)
+        self.generator = torch.Generator(self.device).manual_seed(config.seed)
+        self._run = self._compiled() if config.compile else self.model
+        self._epoch, self._order = -1, None
+        torch.manual_seed(config.seed)  # dropout draws from the global generator
+
+    def batch(self) -> Tensor:
+        """The images of the present step, float in [-1, 1]: a function of seed and step alone."""
+        size = self.config.batch_size
+        per_epoch = len(self.images) // size
+        epoch, position = divmod(self.step, per_epoch)
+        if epoch != self._epoch:
+            order = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
+            self._order = torch.randperm(len(self.images), generator=order).to(self.device)
+            self._epoch = epoch
+        x0 = to_float(self.images[self._order[position * size:(position + 1) * size]])
+        if self.config.flip:
+            mirror = torch.rand(size, device=self.device, generator=self.generator) < 0.5
+            x0 = torch.where(mirror[:, None, None, None], x0.flip(3), x0)
+        return x0
+
+    def train(self, until: int | None = None) -> Iterator[Progress]:
+        """Gradient steps up to number ``until`` (the end where left out), one yield each."""
+        until = self.config.steps if until is None else until
+        if until > self.config.steps:
+            raise ValueError(f"until must be at most the run's {self.config.steps} steps, "
+                             f"got {until}")
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        averages = list(self.ema.parameters())
+        self.model.train()
+        while self.step < until:
+            x0 = self.batch()                                        # 1. draw images
+            with self._autocast():                                   # 2.-5. draw t and noise,
+                loss = noise_prediction_loss(self._run, self.schedule, x0,  # make x_t, predict,
+                                             self.generator)         # compare
+            self.optimizer.zero_grad()                               # 6. a step downhill
+            self.scaler.scale(loss).backward()
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(parameters, self.config.grad_clip)
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(self.config, self.step)
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.step += 1
+            decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+            torch._foreach_lerp_(averages, [p.detach() for p in parameters], 1 - decay)
+            yield Progress(self.step, loss.detach())
+
+    def run(self, until: int | None = None, *, checkpoint: str | Path | None = None,
+            every: int = 1000, log_every: int = 50, progress: bool = True) -> list[dict]:
+        """Train with a progress bar, checkpoints and a record of the loss.
+
+        Args:
+            until: the step to stop at; the run's end where left out.
+            checkpoint: a file, written each ``every`` steps, at the end and on Ctrl-C.
+            every: steps between checkpoints.
+            log_every: steps over which the recorded loss is a mean.
+
+        Returns:
+            [{"step", "loss"}, ..], one entry for each ``log_every`` steps.
+
+        Raises:
+            FloatingPointError: the loss is not finite. The last checkpoint stays as it was.
+        """
+        from tqdm.auto import tqdm
+
+        record, total, count = [], torch.zeros((), device=self.device), 0
+        until = self.config.steps if until is None else until
+        quiet = {} if progress else {"disable": True}
+        bar = tqdm(total=until, initial=self.step, desc=f"training in {self.precision}", **quiet)
+        try:
+            for now in self.train(until):
+                total, count = total + now.loss, count + 1
+                bar.update()
+                if now.step % log_every == 0 or now.step == until:
+                    mean = total.item() / count
+                    if not math.isfinite(mean):
+                        raise FloatingPointError(
+                            f"the loss is {mean} at step {now.step}; a smaller lr than "
+                            f"{self.config.lr} or fp32 may help. The last checkpoint is untouched.")
+                    record.append({"step": now.step, "loss": mean})
+                    bar.set_postfix(loss=f"{mean:.4f}")
+                    total, count = torch.zeros_like(total), 0
+                if checkpoint and (now.step % every == 0 or now.step == until):
+                    self.save(checkpoint)
+        except KeyboardInterrupt:
+            if checkpoint:
+                self.save(checkpoint)
+            raise
+        finally:
+            bar.close()
+        return record
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint: to a file beside it first, then renamed, so never half a one."""
+        state = {
+            "config": asdict(self.config), "step": self.step,
+            "model": self.model.state_dict(), "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
+            "generator": self.generator.get_state(), "global_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+        }
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+    def load(self, path: str | Path) -> None:
+        """Continue from a checkpoint of the same run.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is no checkpoint, or one of another network or configuration.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"path must be a checkpoint; there is no {path}")
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            step, stored = state["step"], TrainingConfig(**state["config"])
+        except Exception as error:
+            raise ValueError(f"{path} is not a checkpoint of this library, or is damaged: "
+                             f"{error}") from error
+        if stored != self.config:
+            ours, theirs = asdict(self.config), asdict(stored)
+            other = {k: (theirs[k], ours[k]) for k in ours if theirs[k] != ours[k]}
+            raise ValueError(f"the checkpoint {path} was made with another configuration "
+                             f"(its value, this run's): {other}")
+        try:
+            self.model.load_state_dict(state["model"])
+            self.ema.load_state_dict(state["ema"])
+        except RuntimeError as error:
+            raise ValueError(f"the checkpoint {path} is of another network: {error}") from error
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["global_rng"])
+        if state["cuda_rng"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"])
+        self.step = step
+
+    def _compiled(self):
+        # One batch shape, so nothing dynamic; on a GPU the launches of a small network cost
+        # more than its arithmetic, and a recorded graph launches once.
+        mode = "reduce-overhead" if self.device.type == "cuda" else "default"
+        return torch.compile(self.model, dynamic=False, mode=mode)
+
+    def _autocast(self):
+        if self.precision == "fp32":
+            return nullcontext()
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
+        return torch.autocast(self.device.type, dtype)
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """The rate of gradient step ``step`` (0-based): a linear rise, then a cosine down to 0."""
+    rise = min(1.0, (step + 1) / max(config.warmup, 1))
+    return config.lr * rise * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+
+
+def best_precision(device: torch.device) -> str:
+    """The type this device multiplies fastest in without losing the training.
+
+    bf16 on GPUs since Ampere and on CPUs with instructions for it; fp16 on older GPUs (a T4
+    has no bf16, and PyTorch would emulate it); fp32 elsewhere.
+    """
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
+    if device.type == "cpu":
+        # Asked by name: these have no public form, and older releases lack them.
+        checks = (getattr(torch.cpu, f"_is_{name}_supported", None)
+                  for name in ("avx512_bf16", "amx_tile"))
+        if any(check is not None and check() for check in checks):
+            return "bf16"
+    return "fp32"

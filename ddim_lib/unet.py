@@ -1,0 +1,285 @@
+"""The U-Net of the DDPM and DDIM papers, key for key the public checkpoints' network.
+
+Structure and parameter names follow the authors' PyTorch versions
+(pesser/pytorch_diffusion, ermongroup/ddim), so that their weights load; the
+code is this project's own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """What a network is made of; stored with its weights.
+
+    Args:
+        resolution: height and width in pixels; divisible by 2^(levels - 1).
+        in_channels: 1 for grey, 3 for colour. The output has as many.
+        ch: channels at full resolution, divisible by ``groups`` and even.
+        ch_mult: channels of each level as multiples of ch; each level after the first
+            halves the resolution.
+        num_res_blocks: residual blocks a level.
+        attn_resolutions: at which resolutions attention follows each block. The middle
+            has attention always.
+        dropout: in each residual block, while training.
+        groups: of the group normalisation.
+        label_offset: subtracted from t = 1..T before the time embedding. All published
+            weights were trained with labels 0..T-1, so 1.
+
+    Raises:
+        ValueError: such a network cannot be built.
+    """
+
+    resolution: int = 28
+    in_channels: int = 1
+    ch: int = 128
+    ch_mult: tuple[int, ...] = (1, 2, 2)
+    num_res_blocks: int = 2
+    attn_resolutions: tuple[int, ...] = (14,)
+    dropout: float = 0.1
+    groups: int = 32
+    label_offset: int = 1
+
+    def __post_init__(self) -> None:
+        # Lists come from JSON; tuples compare and hash.
+        object.__setattr__(self, "ch_mult", tuple(self.ch_mult))
+        object.__setattr__(self, "attn_resolutions", tuple(self.attn_resolutions))
+        for name in ("resolution", "in_channels", "ch", "num_res_blocks", "groups"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        if not self.ch_mult or any(not isinstance(m, int) or m < 1 for m in self.ch_mult):
+            raise ValueError(f"ch_mult must hold whole numbers of at least 1, got {self.ch_mult}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.resolution % self.divisor:
+            raise ValueError(f"resolution must be divisible by {self.divisor}, since ch_mult = "
+                             f"{self.ch_mult} halves it {len(self.ch_mult) - 1} times, got "
+                             f"{self.resolution}")
+        if self.ch % self.groups or self.ch % 2 or self.ch < 4:
+            raise ValueError(f"ch must be even, at least 4 and divisible by groups = "
+                             f"{self.groups}, got {self.ch}")
+        for at in self.attn_resolutions:
+            if at not in self.resolutions:
+                raise ValueError(f"attn_resolutions must be among {self.resolutions}, the "
+                                 f"resolutions of this network, got {at}")
+
+    @property
+    def divisor(self) -> int:
+        """What the resolution must be divisible by."""
+        return 2 ** (len(self.ch_mult) - 1)
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """The resolution of each level."""
+        return tuple(self.resolution // 2**i for i in range(len(self.ch_mult)))
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+class UNet(nn.Module):
+    """eps_theta(x_t, t): the noise that a network sees in x_t.
+
+    Call it with x of shape (N, C, H, W) and t in 1..T, int64, of shape (N,) (an int
+    stands for all). It returns noise of the shape of x.
+    """
+
+    def __init__(self, config: UNetConfig):
+        super().__init__()
+        self.config = c = config
+        widths = [c.ch * m for m in c.ch_mult]
+        emb = 4 * c.ch
+        self.temb = nn.Module()
+        self.temb.dense = nn.ModuleList([nn.Linear(c.ch, emb), nn.Linear(emb, emb)])
+        self.conv_in = nn.Conv2d(c.in_channels, c.ch, 3, padding=1)
+
+        def block(n_in: int, n_out: int) -> ResnetBlock:
+            return ResnetBlock(n_in, n_out, emb, c.dropout, c.groups)
+
+        def attention(level: int) -> nn.ModuleList:
+            on = c.resolutions[level] in c.attn_resolutions
+            return nn.ModuleList(AttnBlock(widths[level], c.groups)
+                                 for _ in range(c.num_res_blocks if on else 0))
+
+        skips = [c.ch]
+        self.down = nn.ModuleList()
+        last = len(widths) - 1
+        width = c.ch
+        for i, out in enumerate(widths):
+            level = nn.Module()
+            level.block = nn.ModuleList()
+            for _ in range(c.num_res_blocks):
+                level.block.append(block(width, out))
+                width = out
+                skips.append(width)
+            level.attn = attention(i)
+            if i < last:
+                level.downsample = Downsample(width)
+                skips.append(width)
+            self.down.append(level)
+
+        self.mid = nn.Module()
+        self.mid.block_1 = block(width, width)
+        self.mid.attn_1 = AttnBlock(width, c.groups)
+        self.mid.block_2 = block(width, width)
+
+        # Built from the bottom up, stored by level: up.i works at level i.
+        levels = []
+        for i in range(last, -1, -1):
+            level = nn.Module()
+            level.block = nn.ModuleList()
+            for _ in range(c.num_res_blocks + 1):
+                level.block.append(block(width + skips.pop(), widths[i]))
+                width = widths[i]
+            level.attn = attention(i)
+            if len(level.attn):
+                level.attn.append(AttnBlock(width, c.groups))
+            if i > 0:
+                level.upsample = Upsample(width)
+            levels.insert(0, level)
+        self.up = nn.ModuleList(levels)
+        self.norm_out = _norm(width, c.groups)
+        self.conv_out = nn.Conv2d(width, c.in_channels, 3, padding=1)
+        self.reset_parameters()
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images that this network draws."""
+        return (self.config.in_channels, self.config.resolution, self.config.resolution)
+
+    def reset_parameters(self) -> None:
+        """Ho's initialisation: xavier-uniform, zero biases, every residual branch at zero.
+
+        The network starts by predicting 0, so that the first loss is E[eps^2] = 1.
+        """
+        for module in self.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, ResnetBlock):
+                nn.init.zeros_(module.conv2.weight)
+            elif isinstance(module, AttnBlock):
+                nn.init.zeros_(module.proj_out.weight)
+        nn.init.zeros_(self.conv_out.weight)
+
+    def forward(self, x: Tensor, t: Tensor | int) -> Tensor:
+        if x.ndim != 4 or tuple(x.shape[1:]) != self.image_shape:
+            raise ValueError(f"x must have shape (N, {', '.join(map(str, self.image_shape))}), "
+                             f"got {tuple(x.shape)}")
+        if isinstance(t, int):
+            t = torch.full((x.shape[0],), t, device=x.device)
+        emb = time_embedding(t - self.config.label_offset, self.config.ch)
+        emb = self.temb.dense[1](F.silu(self.temb.dense[0](emb)))
+
+        h = self.conv_in(x)
+        skips = [h]
+        for level in self.down:
+            for j, block in enumerate(level.block):
+                h = block(h, emb)
+                if len(level.attn):
+                    h = level.attn[j](h)
+                skips.append(h)
+            if hasattr(level, "downsample"):
+                h = level.downsample(h)
+                skips.append(h)
+        h = self.mid.block_2(self.mid.attn_1(self.mid.block_1(h, emb)), emb)
+        for level in reversed(self.up):
+            for j, block in enumerate(level.block):
+                h = block(torch.cat([h, skips.pop()], dim=1), emb)
+                if len(level.attn):
+                    h = level.attn[j](h)
+            if hasattr(level, "upsample"):
+                h = level.upsample(h)
+        return self.conv_out(F.silu(self.norm_out(h)))
+
+
+def time_embedding(label: Tensor, channels: int) -> Tensor:
+    """Sines, then cosines, of the label at channels/2 frequencies from 1 to 1/10000.
+
+    Args:
+        label: shape (N,), what the network was trained with (t - 1 for published weights).
+        channels: even, at least 4.
+
+    Returns:
+        float32, shape (N, channels).
+    """
+    half = channels // 2
+    frequency = torch.exp(torch.arange(half, device=label.device, dtype=torch.float32)
+                          * (-math.log(10000) / (half - 1)))
+    angle = label.float()[:, None] * frequency[None, :]
+    return torch.cat([angle.sin(), angle.cos()], dim=1)
+
+
+class ResnetBlock(nn.Module):
+    """Two convolutions around the identity, the second told the time."""
+
+    def __init__(self, n_in: int, n_out: int, n_emb: int, dropout: float, groups: int):
+        super().__init__()
+        self.norm1 = _norm(n_in, groups)
+        self.conv1 = nn.Conv2d(n_in, n_out, 3, padding=1)
+        self.temb_proj = nn.Linear(n_emb, n_out)
+        self.norm2 = _norm(n_out, groups)
+        self.dropout = nn.Dropout(dropout)
+        self.conv2 = nn.Conv2d(n_out, n_out, 3, padding=1)
+        if n_in != n_out:
+            self.nin_shortcut = nn.Conv2d(n_in, n_out, 1)
+
+    def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = h + self.temb_proj(F.silu(emb))[:, :, None, None]
+        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
+        return h + (self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
+
+
+class AttnBlock(nn.Module):
+    """Self-attention over pixels, one head, around the identity."""
+
+    def __init__(self, channels: int, groups: int):
+        super().__init__()
+        self.norm = _norm(channels, groups)
+        self.q = nn.Conv2d(channels, channels, 1)
+        self.k = nn.Conv2d(channels, channels, 1)
+        self.v = nn.Conv2d(channels, channels, 1)
+        self.proj_out = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(x)
+        # (N, C, H, W) -> (N, 1 head, H*W, C), scaled by C^-1/2 as the function does.
+        q, k, v = (f(h).flatten(2).transpose(1, 2).unsqueeze(1) for f in (self.q, self.k, self.v))
+        h = F.scaled_dot_product_attention(q, k, v)
+        return x + self.proj_out(h.squeeze(1).transpose(1, 2).reshape(x.shape))
+
+
+class Downsample(nn.Module):
+    """Halve the resolution: a 3x3 convolution of stride 2, padded right and below alone."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, (0, 1, 0, 1)))
+
+
+class Upsample(nn.Module):
+    """Double the resolution: nearest neighbour, then a 3x3 convolution."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+def _norm(channels: int, groups: int) -> nn.GroupNorm:
+    return nn.GroupNorm(groups, channels, eps=1e-6)

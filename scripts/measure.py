@@ -1,0 +1,150 @@
+"""Measure a network: quality for its model card, the S x eta table, encoding errors.
+
+    python scripts/measure.py statistics --out data/stats/mnist-train.safetensors
+    python scripts/measure.py quality mnist --n 5000 --out data/results/mnist-quality.json
+    python scripts/measure.py table mnist --eta 0 0.5 1 hat --steps 10 50 --out part.json
+    python scripts/measure.py encode mnist --n 2000 --out data/results/mnist-encode.json
+    python scripts/measure.py merge part-*.json --out data/results/mnist-table.json
+
+Every file says n, seeds, weights, extractor, reference, hardware, commit and date.
+"""
+
+import argparse
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from train_weights import commit, hardware
+
+import ddim_lib
+from ddim_lib.datasets import load
+from ddim_lib.metrics import FrechetDistance, classifier_facts, confidence, load_classifier
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def main() -> None:
+    args = arguments()
+    out = Path(args.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if args.what == "statistics":
+        images, _ = load("mnist")
+        FrechetDistance(images, load_classifier(DEVICE)).save_reference(
+            out, data="MNIST, 60,000 training digits", extractor=classifier_facts())
+        return
+    if args.what == "merge":
+        parts = [json.loads(Path(name).read_text()) for name in args.names]
+        rows = [row for part in parts for row in part["rows"]]
+        rows.sort(key=lambda row: (row["spacing"], str(row["eta"]), row["S"]))
+        result = {**parts[0], "rows": rows}
+    else:
+        name = args.names[0]
+        path = Path(name)
+        model, schedule = (ddim_lib.load_weights(path, DEVICE) if path.suffix else
+                           ddim_lib.load_pretrained(name, DEVICE))
+        if args.compile:
+            model = torch.compile(model)
+        result = {**facts(args), **globals()[args.what](args, model, schedule)}
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps({k: v for k, v in result.items() if k != "rows"}, indent=1))
+
+
+def facts(args: argparse.Namespace) -> dict:
+    found = classifier_facts()
+    return {"n": args.n, "seeds": f"{args.seed}..{args.seed + args.n - 1}",
+            "weights": Path(args.names[0]).stem,
+            "extractor": f"mnist-classifier, 128 features, {found['test_accuracy']:.2%} on "
+                         f"{found['test_images']:,} test digits",
+            "reference": "60,000 MNIST training digits", "hardware": hardware(),
+            "torch": torch.__version__, "commit": args.commit or commit(),
+            "date": datetime.now(UTC).date().isoformat()}
+
+
+def quality(args, model, schedule) -> dict:
+    """The model card's numbers, with the floor and the distance of pure noise beside them."""
+    classifier = load_classifier(DEVICE)
+    distance = FrechetDistance(classifier=classifier)
+    x, seconds = pictures(args, model, schedule, args.steps[0], args.eta[0], args.spacing)
+    noise = torch.randn(args.n, 1, 28, 28, generator=torch.Generator().manual_seed(args.seed))
+    real = {}
+    for split in ("test", "train"):
+        images, _ = load("mnist", split)
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(args.seed))
+        real[split] = images[order[:args.n]].to(DEVICE)
+    labels, probability = confidence(x, classifier)
+    _, real_probability = confidence(real["test"], classifier)
+    return {
+        "S": args.steps[0], "eta": args.eta[0], "spacing": args.spacing,
+        "distance": round(distance(x), 3),
+        "floor_train": round(distance(real["train"]), 3),
+        "floor_test": round(distance(real["test"]), 3),
+        "noise": round(distance(noise.to(DEVICE)), 1),
+        "share_above_0.9": round((probability > 0.9).float().mean().item(), 4),
+        "share_above_0.9_real_test": round((real_probability > 0.9).float().mean().item(), 4),
+        "digits": torch.bincount(labels.cpu(), minlength=10).tolist(), "seconds": round(seconds, 1),
+    }
+
+
+def table(args, model, schedule) -> dict:
+    """Fréchet distance and seconds for each S and eta, from the same start points."""
+    distance = FrechetDistance(classifier=load_classifier(DEVICE))
+    rows = []
+    for eta in args.eta:
+        for steps in args.steps:
+            x, seconds = pictures(args, model, schedule, steps, eta, args.spacing)
+            rows.append({"S": steps, "eta": eta, "spacing": args.spacing,
+                         "distance": round(distance(x), 3), "seconds": round(seconds, 2)})
+            print(rows[-1], flush=True)
+    return {"rows": rows}
+
+
+def encode(args, model, schedule) -> dict:
+    """Mean squared error of encode-then-decode on test digits, pixels in [0, 1] (Table 2)."""
+    images, _ = load("mnist", "test")
+    images = images[:args.n]
+    rows = []
+    for convention in ("source", "destination"):
+        for steps in args.steps:
+            total = 0.0
+            for part in images.split(args.batch_size):
+                part = part.to(DEVICE)
+                x = ddim_lib.encode(model, schedule, part, steps=steps, spacing=args.spacing,
+                                    convention=convention)
+                back = ddim_lib.sample(model, schedule, x_T=x, steps=steps, progress=False,
+                                       spacing=args.spacing, batch_size=args.batch_size)
+                total += ((back - part.cpu()) / 2).square().mean(dim=(1, 2, 3)).sum().item()
+            rows.append({"S": steps, "eta": convention, "spacing": args.spacing,
+                         "mse": float(f"{total / len(images):.3g}")})
+            print(rows[-1], flush=True)
+    return {"seeds": None, "rows": rows}
+
+
+def pictures(args, model, schedule, steps, eta, spacing):
+    begin = time.perf_counter()
+    x = ddim_lib.sample(model, schedule, seeds=range(args.seed, args.seed + args.n), steps=steps,
+                        eta=eta, spacing=spacing, batch_size=args.batch_size, progress=False)
+    return x.to(DEVICE), time.perf_counter() - begin
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["statistics", "quality", "table", "encode", "merge"])
+    parser.add_argument("names", nargs="*", help="a network's name or file; files to merge")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--n", type=int, default=5000)
+    parser.add_argument("--steps", type=int, nargs="+", default=[50])
+    parser.add_argument("--eta", nargs="+", default=[0.0],
+                        type=lambda text: text if text == "hat" else float(text))
+    parser.add_argument("--spacing", default="trailing")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch-size", type=int, default=500)
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--commit")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
