@@ -25,11 +25,11 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 # Scripts that the pages serve themselves: mathematics and widgets.
-$(VENDOR): package.json package-lock.json scripts/vendor.py | $(READY)
+$(VENDOR): package.json package-lock.json scripts/vendor.py scripts/widgets_prelude.js | $(READY)
 	$(PY) scripts/vendor.py
 
 book: $(READY) $(VENDOR)  ## the pages, in _build/html; any warning is an error
-	$(PY) -m jupyter_book build . -W -n --keep-going
+	.venv/bin/jupyter-book build . -W -n --keep-going
 
 test: $(READY)  ## every test; every chapter runs again and must give what is committed
 	$(PY) -m pytest -n 2 --dist=loadfile $(NBVAL)

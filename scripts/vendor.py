@@ -51,6 +51,9 @@ def copy() -> None:
         (VENDOR / target).mkdir(parents=True, exist_ok=True)
         for file in files:
             shutil.copyfile(file, VENDOR / target / file.name)
+    widgets = VENDOR / "html-manager" / "embed-amd.js"
+    prelude = ROOT / "scripts" / "widgets_prelude.js"
+    widgets.write_text(prelude.read_text("utf-8") + widgets.read_text("utf-8"), "utf-8")
     (VENDOR / "LICENSES.txt").write_text(LICENSES)
     (VENDOR / ".ready").touch()
 
