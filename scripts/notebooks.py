@@ -1,7 +1,7 @@
 """Run the chapters, each in a fresh kernel, and write them with their outputs in normal form.
 
-    python scripts/notebooks.py [--no-limit] [book/01_noising.ipynb ...]
-    python scripts/notebooks.py --check      say which notebooks are not in normal form
+python scripts/notebooks.py [--no-limit] [book/01_noising.ipynb ...]
+python scripts/notebooks.py --check      say which notebooks are not in normal form
 """
 
 import argparse

@@ -1,0 +1,67 @@
+"""Move the project's public address.
+
+    python scripts/address.py owner/name
+
+The address stands in pyproject.toml, [tool.ddim-book]. Badges, first cells, launch buttons and
+links repeat it; this rewrites them all, in every text file of the checkout.
+"""
+
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SKIPPED = {"_build", "node_modules", "dist", "vendor", "__pycache__"}
+HIDDEN = {".github", ".ci"}
+TEXTS = {".cff", ".cfg", ".ipynb", ".json", ".js", ".md", ".py", ".toml", ".txt", ".yaml", ".yml"}
+REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
+
+
+def configured(root: Path) -> str:
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    return settings["tool"]["ddim-book"]["repository"]
+
+
+def texts(folder: Path) -> Iterator[Path]:
+    """The files that may speak of the address."""
+    for path in sorted(folder.iterdir()):
+        hidden = path.name.startswith(".") and path.name not in HIDDEN
+        if path.is_dir() and not path.is_symlink() and not hidden and path.name not in SKIPPED:
+            yield from texts(path)
+        elif path.is_file() and path.suffix in TEXTS:
+            yield path
+
+
+def forms(repository: str) -> list[str]:
+    """The ways in which the address is written: the repository, and its published pages."""
+    owner, name = repository.split("/")
+    return [repository, f"{owner}.github.io/{name}"]
+
+
+def move(root: Path, new: str) -> list[Path]:
+    """Rewrite the address below `root`; returns the files that changed."""
+    if not REPOSITORY.fullmatch(new):
+        raise ValueError(f"the address must look like owner/name, and is {new!r}")
+    changed = []
+    pairs = list(zip(forms(configured(root)), forms(new), strict=True))
+    for path in texts(root):
+        before = after = path.read_bytes()
+        for old_form, new_form in pairs:
+            pattern = rb"(?<![\w.-])" + re.escape(old_form.encode()) + rb"(?![\w-])"
+            after = re.sub(pattern, new_form.encode(), after)
+        if after != before:
+            path.write_bytes(after)
+            changed.append(path)
+    return changed
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    try:
+        for file in move(ROOT, sys.argv[1]):
+            print(file.relative_to(ROOT))
+    except ValueError as error:
+        sys.exit(str(error))

@@ -1,0 +1,172 @@
+"""What is committed in a notebook, without running it. That it still comes out so: nbval's part."""
+
+import ast
+import re
+from pathlib import Path
+
+import address
+import notebooks
+import pytest
+import yaml
+from guard import STATE, VIEW
+from normal_form import read, references
+
+ROOT = Path(__file__).resolve().parent.parent
+CHAPTERS = notebooks.chapters()
+LONGEST_CELL = 20
+LARGEST_FILE = 3_000_000
+# Marks that switch a check off, by notebook and mark, each with the reason. None is needed.
+ALLOWED_MARKS: dict[tuple[str, str], str] = {}
+TAGS = re.compile(r"nbval-.*|raises-exception|skip-execution")
+COMMENTS = re.compile(r"#\s*(NBVAL_\w+|PYTEST_VALIDATE_IGNORE_OUTPUT)")
+MACHINE_PATH = re.compile(r"(?<![\w.~])/(home|root|work|tmp|usr|Users|mnt|opt)/\w|\b[A-Z]:\\\w")
+ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
+PROGRESS = re.compile(r"\d+%\|")
+INSTALL = """\
+# Colab: install the book's library. Elsewhere it is already there and nothing happens.
+try:
+    import ddim_lib
+except ModuleNotFoundError:
+    %pip install -q "ddim-lib[train] @ git+https://github.com/{}"
+"""
+
+every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+
+
+def code_cells(path: Path) -> list:
+    return [c for c in read(path).cells if c.cell_type == "code" and c.source.strip()]
+
+
+def texts(cell) -> list[str]:
+    """All that a cell's outputs say."""
+    found = []
+    for output in cell.outputs:
+        found.append(output.get("text", ""))
+        found += [v for k, v in output.get("data", {}).items() if k.startswith("text/")]
+    return found
+
+
+def plain_code(source: str) -> str:
+    """The cell without the lines that only IPython reads."""
+    return re.sub(r"^(\s*)[%!].*$", r"\1pass", source, flags=re.MULTILINE)
+
+
+def shows(source: str) -> bool:
+    """Whether running the cell puts something on the page, as far as its text can tell."""
+    body = ast.parse(plain_code(source)).body
+    if body and isinstance(body[-1], ast.Expr) and isinstance(body[-1].value, ast.Name):
+        return True
+    calls = [
+        s.value.func for s in body if isinstance(s, ast.Expr) and isinstance(s.value, ast.Call)
+    ]
+    names = {getattr(call, "id", getattr(call, "attr", "")) for call in calls}
+    return bool(names & {"print", "display", "show"})
+
+
+def test_the_contents_name_every_chapter_and_every_page_exists():
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    pages = [contents["root"]] + [c["file"] for p in contents["parts"] for c in p["chapters"]]
+    missing = [
+        p for p in pages if not any((ROOT / f"{p}{end}").exists() for end in (".md", ".ipynb"))
+    ]
+    assert missing == []
+    assert {f"book/{path.stem}" for path in CHAPTERS} <= set(pages)
+    assert CHAPTERS
+
+
+@every_chapter
+def test_ran_once_from_top_to_bottom(path):
+    cells = code_cells(path)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+
+
+@every_chapter
+def test_no_error_and_nothing_on_stderr(path):
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            assert output.output_type != "error", f"cell [{cell.execution_count}]"
+            assert output.get("name") != "stderr", f"cell [{cell.execution_count}]"
+
+
+@every_chapter
+def test_what_shows_something_has_outputs(path):
+    for cell in code_cells(path):
+        assert cell.outputs or not shows(cell.source), f"cell [{cell.execution_count}]"
+
+
+@every_chapter
+def test_no_check_is_switched_off(path):
+    for cell in code_cells(path):
+        marks = [tag for tag in cell.metadata.get("tags", []) if TAGS.fullmatch(tag)]
+        marks += COMMENTS.findall(cell.source)
+        marks = [mark for mark in marks if (path.stem, mark) not in ALLOWED_MARKS]
+        assert marks == [], f"cell [{cell.execution_count}]"
+
+
+@every_chapter
+def test_outputs_are_the_same_on_every_machine(path):
+    """No object's address, no progress bar, no path of a machine."""
+    for cell in code_cells(path):
+        for said in texts(cell):
+            for pattern in (ADDRESS, PROGRESS, MACHINE_PATH):
+                assert not pattern.search(said), f"cell [{cell.execution_count}]: {said:.200}"
+        assert not MACHINE_PATH.search(cell.source), f"cell [{cell.execution_count}]"
+
+
+@every_chapter
+def test_widgets_have_their_state(path):
+    notebook = read(path)
+    states = {}
+    if "widgets" in notebook.metadata:
+        states = notebook.metadata.widgets[STATE]["state"]
+    for cell in code_cells(path):
+        for output in cell.outputs:
+            if VIEW in output.get("data", {}):
+                assert output.data[VIEW]["model_id"] in states, f"cell [{cell.execution_count}]"
+    for widget in states.values():
+        assert set(references(widget)) <= set(states)
+        for output in widget.state.get("outputs", []):
+            assert output["output_type"] != "error"
+            assert output.get("name") != "stderr"
+
+
+@every_chapter
+def test_pictures_have_alt_text(path):
+    for cell in code_cells(path):
+        if any(k.startswith("image/") for o in cell.outputs for k in o.get("data", {})):
+            alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+            assert len(alt.split()) >= 3, f"cell [{cell.execution_count}] says {alt!r}"
+
+
+@every_chapter
+def test_cells_are_short(path):
+    for cell in code_cells(path):
+        lines = cell.source.rstrip().split("\n")
+        assert len(lines) <= LONGEST_CELL, f"cell [{cell.execution_count}]: {len(lines)} lines"
+        # nbval runs such a cell as if the semicolon were not there, and finds an output too many.
+        assert not lines[-1].rstrip().endswith(";"), f"cell [{cell.execution_count}]"
+
+
+@every_chapter
+def test_opens_and_installs_itself_in_colab(path):
+    notebook = read(path)
+    repository = address.configured(ROOT)
+    first_text = next(c for c in notebook.cells if c.cell_type == "markdown").source
+    link = f"https://colab.research.google.com/github/{repository}/blob/main/book/{path.name}"
+    assert f"]({link})" in first_text
+    assert code_cells(path)[0].source.strip() == INSTALL.format(repository).strip()
+
+
+@every_chapter
+def test_is_in_normal_form(path):
+    assert notebooks.in_normal_form(path), "run `make notebooks`"
+
+
+@every_chapter
+def test_is_small(path):
+    assert path.stat().st_size < LARGEST_FILE
+
+
+def test_what_shows_something_is_recognised():
+    assert shows("x = 1\nprint(x)") and shows("plt.plot(y)\nplt.show()") and shows("x = 1\nx")
+    assert not shows("def f():\n    print(1)") and not shows("%pip install x\nx = 1")

@@ -1,0 +1,118 @@
+"""The files around the book agree with one another."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+ALL = PROJECT["dependencies"] + [r for extra in EXTRAS.values() for r in extra]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def name(requirement: str) -> str:
+    return re.split(r"[<>=!~;\[ ]", requirement)[0].lower().replace("_", "-")
+
+
+def locked() -> dict[str, list[str]]:
+    pins = {}
+    for line in (ROOT / "requirements.lock").read_text().splitlines():
+        pin = re.match(r"([\w.-]+)(?:\[[\w,-]+\])?==([\w.+!]+)", line)
+        assert pin, f"not an exact pin: {line}"
+        pins.setdefault(name(pin[1]), []).append(pin[2])
+    return pins
+
+
+def test_the_library_pins_nothing():
+    """Hosted notebooks bring their own torch and numpy; an upper bound could replace them."""
+    for requirement in PROJECT["dependencies"] + EXTRAS["train"]:
+        assert re.fullmatch(r"[\w-]+>=[\d.]+", requirement), requirement
+
+
+def test_every_package_is_locked():
+    assert {name(requirement) for requirement in ALL} <= set(locked())
+
+
+def test_the_lock_names_no_host():
+    text = (ROOT / "requirements.lock").read_text() + (ROOT / "package-lock.json").read_text()
+    assert "--index" not in text and "file:" not in text and '"resolved"' not in text
+
+
+def test_conda_users_get_the_same_packages():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    (pip,) = [part["pip"] for part in environment["dependencies"] if isinstance(part, dict)]
+    assert sorted(pip) == sorted([*ALL, "-e ."])
+
+
+def test_versions_agree():
+    import ddim_lib
+
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == ddim_lib.__version__
+
+
+def commands(workflow: dict) -> list[str]:
+    return [
+        step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step
+    ]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflows_call_make_and_nothing_else(path):
+    workflow = yaml.safe_load(path.read_text())
+    assert set(commands(workflow)) <= {"make setup", "make book", "make test"}
+    for job in workflow["jobs"].values():
+        for step in job["steps"]:
+            assert "run" in step or re.fullmatch(r"actions/[\w-]+@v\d+", step["uses"])
+
+
+def test_workflows_test_both_ends_and_publish():
+    tests, book = (
+        yaml.safe_load((ROOT / ".github" / "workflows" / f"{part}.yml").read_text())
+        for part in ("tests", "book")
+    )
+    assert tests["jobs"]["tests"]["strategy"]["matrix"]["python"] == ["3.11", "3.13"]
+    assert "make test" in commands(tests) and "make book" in commands(book)
+    # YAML reads the key "on" as the boolean true.
+    assert set(tests[True]) == {"push", "pull_request"}
+    assert "actions/deploy-pages" in str(book["jobs"]["deploy"])
+
+
+def test_continuous_integration_runs_the_documented_commands():
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert [line for line in lines if line.startswith("make ")] == ["make book", "make test"]
+
+
+def test_the_book_is_configured_with_keys_that_exist():
+    """Jupyter Book ignores a misspelt key without a word."""
+    from jupyter_book.config import PATH_YAML_DEFAULT
+
+    known = yaml.safe_load(PATH_YAML_DEFAULT.read_text())
+    ours = yaml.safe_load((ROOT / "_config.yml").read_text())
+    assert set(ours) <= set(known) | {"bibtex_bibfiles"}
+    for section in set(ours) - {"exclude_patterns", "bibtex_bibfiles"}:
+        if isinstance(ours[section], dict):
+            assert set(ours[section]) <= set(known[section]), section
+
+
+def test_the_wheel_carries_weights_and_results(tmp_path):
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    (wheel,) = tmp_path.glob("ddim_lib-*.whl")
+    files = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"ddim_lib/{path.name}" for path in (ROOT / "ddim_lib").glob("*.py")} <= files
+    data = [
+        path.relative_to(ROOT)
+        for part in ("weights", "results")
+        for path in (ROOT / "data" / part).rglob("*")
+        if path.is_file()
+    ]
+    assert {f"ddim_lib/{path}" for path in data} <= files
+    assert not [file for file in files if file.startswith(("book/", "tests/", "scripts/", "data/"))]
