@@ -102,7 +102,16 @@ def test_the_book_is_configured_with_keys_that_exist():
             assert set(ours[section]) <= set(known[section]), section
 
 
-def test_the_wheel_carries_weights_and_results(tmp_path):
+def test_an_editable_install_copies_nothing(tmp_path):
+    """A copy of the data in the environment would hide what changes in the checkout."""
+    build = "import hatchling.build, sys; hatchling.build.build_editable(sys.argv[1])"
+    command = [sys.executable, "-c", build, str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    (wheel,) = tmp_path.glob("ddim_lib-*.whl")
+    assert not [file for file in zipfile.ZipFile(wheel).namelist() if "data" in file]
+
+
+def test_the_wheel_carries_the_data_of_the_library(tmp_path):
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=60)
     (wheel,) = tmp_path.glob("ddim_lib-*.whl")
@@ -110,9 +119,10 @@ def test_the_wheel_carries_weights_and_results(tmp_path):
     assert {f"ddim_lib/{path.name}" for path in (ROOT / "ddim_lib").glob("*.py")} <= files
     data = [
         path.relative_to(ROOT)
-        for part in ("weights", "results")
+        for part in ("weights", "results", "stats")
         for path in (ROOT / "data" / part).rglob("*")
         if path.is_file()
     ]
     assert {f"ddim_lib/{path}" for path in data} <= files
+    assert "ddim_lib/data/weights/mnist.safetensors" in files
     assert not [file for file in files if file.startswith(("book/", "tests/", "scripts/", "data/"))]
