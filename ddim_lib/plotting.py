@@ -1,0 +1,105 @@
+"""Pictures of pictures: grids and strips with labels, drawn the same everywhere.
+
+Images come in [-1, 1], shape (N, C, H, W). Every function draws with matplotlib
+and returns nothing, so that a notebook cell shows the figure once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from ddim_lib.datasets import to_uint8
+
+# Okabe and Ito's colours, told apart by colour-blind readers too.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def tile(images: Tensor, columns: int, gap: int = 2) -> np.ndarray:
+    """Images side by side as one uint8 array, (H, W) for grey and (H, W, 3) for colour.
+
+    Args:
+        images: in [-1, 1] (what lies outside is clipped), shape (N, C, H, W), C 1 or 3.
+        columns: pictures a row; the last row is filled up with white.
+        gap: white pixels between pictures.
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ValueError(f"images must have shape (N, 1 or 3, H, W), got {tuple(images.shape)}")
+    if columns < 1:
+        raise ValueError(f"columns must be at least 1, got {columns}")
+    n, c, h, w = images.shape
+    rows = -(-n // columns)
+    sheet = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, c), 255, np.uint8)
+    pixels = to_uint8(images.detach().cpu()).permute(0, 2, 3, 1).numpy()
+    for i, picture in enumerate(pixels):
+        y, x = divmod(i, columns)
+        sheet[y * (h + gap):y * (h + gap) + h, x * (w + gap):x * (w + gap) + w] = picture
+    return sheet.squeeze(2) if c == 1 else sheet
+
+
+def show(images: Tensor, columns: int = 8, *, scale: float = 0.75, title: str | None = None,
+         rows: Sequence[str] | None = None, heads: Sequence[str] | None = None) -> None:
+    """A grid of pictures, with names for its rows and columns where they are given.
+
+    Args:
+        images: in [-1, 1], shape (N, C, H, W), row after row.
+        columns: pictures a row.
+        scale: width of one picture in inches.
+        title: above the grid.
+        rows: one name a row, to the left.
+        heads: one name a column, above.
+    """
+    import matplotlib.pyplot as plt
+
+    gap = 2
+    h, w = images.shape[2] + gap, images.shape[3] + gap
+    count = -(-len(images) // columns)
+    for name, labels, wanted in (("rows", rows, count), ("heads", heads, columns)):
+        if labels is not None and len(labels) != wanted:
+            raise ValueError(f"{name} must hold {wanted} names, got {len(labels)}")
+    fig, ax = plt.subplots(figsize=(columns * scale, count * scale), layout="constrained")
+    ax.imshow(tile(images, columns, gap), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    for side in ax.spines.values():
+        side.set_visible(False)
+    ax.tick_params(length=0)
+    ax.set_yticks([(i + 0.5) * h for i in range(count)] if rows else [], rows)
+    ax.set_xticks([(i + 0.5) * w for i in range(columns)] if heads else [], heads)
+    ax.xaxis.tick_top()
+    if title:
+        ax.set_title(title)
+    plt.show()
+
+
+def curves(x: Sequence[float], ys: dict[str, Sequence[float]], *, xlabel: str, ylabel: str,
+           log_x: bool = False, log_y: bool = False, marks: bool = False,
+           level: tuple[str, float] | None = None) -> None:
+    """Lines over a common x, told apart by colour, by marker and by a legend.
+
+    Args:
+        x: the common abscissa.
+        ys: name to values, each as long as x.
+        marks: draw a marker at every point.
+        level: a named horizontal line, a floor for instance.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
+    styles = ("-", "--", "-.", ":")
+    for i, (name, y) in enumerate(ys.items()):
+        ax.plot(x, y, styles[i % 4], color=COLOURS[i % 7], label=name,
+                marker=MARKERS[i % 7] if marks else None)
+    if level:
+        ax.axhline(level[1], color="0.4", linewidth=1, label=level[0])
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    if log_x:
+        ax.set_xscale("log")
+    if log_y:
+        ax.set_yscale("log")
+    ax.grid(alpha=0.3)
+    if len(ys) > 1 or level:
+        ax.legend()
+    plt.show()
