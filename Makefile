@@ -17,10 +17,14 @@ help:  ## this list
 
 setup: $(READY)  ## a virtual environment in .venv with the exact versions of requirements.lock
 
-$(READY): requirements.lock pyproject.toml
+.venv/.locked: requirements.lock
 	@$(PYTHON) scripts/check_python.py
-	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@test -x .venv/bin/pip || $(PYTHON) -m venv .venv || \
+	  { echo "No virtual environment could be made. On Debian: apt install python3-venv"; exit 1; }
 	$(PY) -m pip install --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+$(READY): .venv/.locked pyproject.toml
 	$(PY) -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
