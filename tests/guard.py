@@ -18,9 +18,9 @@ PICTURES = ("image/png", "image/jpeg")
 VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
 
-# Grey levels of 255. One step of a float's last digits moves a pixel by one level and rarely by
-# more; text and axes come out the same from one matplotlib everywhere. Another curve, another
-# sample or another seed moves whole tiles by 30 levels and more (CONTRIBUTING.md, "Pictures").
+# Grey levels of 255. Rounding on another processor changes samples from fixed weights by less
+# than one level; another curve, sample or seed moves whole tiles by tens of levels. How this was
+# measured: CONTRIBUTING.md, "Pictures".
 MEAN_LEVELS = 1.0
 TILE = 8
 TILE_LEVELS = 16.0
