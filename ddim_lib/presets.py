@@ -37,7 +37,7 @@ PRESETS = {
     "mnist": Preset(
         "mnist",
         UNetConfig(28, 1, 32, (1, 1, 2), 1, (7,), dropout=0.0),
-        TrainingConfig(steps=60_000, batch_size=128, lr=2e-3, ema_decay=0.9995)),
+        TrainingConfig(steps=42_000, batch_size=128, lr=2e-3, ema_decay=0.9995)),
     # 25.8 M parameters; 30 epochs of 60,000 in batches of 500 are 3,600 steps.
     "mnist-paper": Preset(
         "mnist",

@@ -3,6 +3,7 @@
     python scripts/measure.py statistics --out data/stats/mnist-train.safetensors
     python scripts/measure.py quality mnist --n 5000 --out data/results/mnist-quality.json
     python scripts/measure.py table mnist --eta 0 0.5 1 hat --steps 10 50 --out part.json
+    python scripts/measure.py speed mnist --n 32 --steps 1000 100 10 --out data/results/mnist-speed.json
     python scripts/measure.py encode mnist --n 2000 --out data/results/mnist-encode.json
     python scripts/measure.py merge part-*.json --out data/results/mnist-table.json
 
@@ -11,6 +12,7 @@ Every file says n, seeds, weights, extractor, reference, hardware, commit and da
 
 import argparse
 import json
+import statistics
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,9 +48,15 @@ def main() -> None:
                            ddim_lib.load_pretrained(name, DEVICE))
         if args.compile:
             model = torch.compile(model)
-        result = {**facts(args), **globals()[args.what](args, model, schedule)}
+        measure = globals()[args.what]
+        result = facts(args)
+        # Written after every row: a long run that is stopped keeps what it has measured.
+        for part in measure(args, model, schedule):
+            result.update(part)
+            out.write_text(json.dumps(result, indent=1) + "\n")
+            print(part if "rows" not in part else part["rows"][-1], flush=True)
+        return
     out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps({k: v for k, v in result.items() if k != "rows"}, indent=1))
 
 
 def facts(args: argparse.Namespace) -> dict:
@@ -62,45 +70,56 @@ def facts(args: argparse.Namespace) -> dict:
             "date": datetime.now(UTC).date().isoformat()}
 
 
-def quality(args, model, schedule) -> dict:
+def quality(args, model, schedule):
     """The model card's numbers, with the floor and the distance of pure noise beside them."""
     classifier = load_classifier(DEVICE)
     distance = FrechetDistance(classifier=classifier)
-    x, seconds = pictures(args, model, schedule, args.steps[0], args.eta[0], args.spacing)
+    x = pictures(args, model, schedule, args.steps[0], args.eta[0])
     noise = torch.randn(args.n, 1, 28, 28, generator=torch.Generator().manual_seed(args.seed))
-    real = {}
-    for split in ("test", "train"):
-        images, _ = load("mnist", split)
-        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(args.seed))
-        real[split] = images[order[:args.n]].to(DEVICE)
     labels, probability = confidence(x, classifier)
-    _, real_probability = confidence(real["test"], classifier)
-    return {
+    _, real_probability = confidence(real(args, "test"), classifier)
+    yield {
         "S": args.steps[0], "eta": args.eta[0], "spacing": args.spacing,
         "distance": round(distance(x), 3),
-        "floor_train": round(distance(real["train"]), 3),
-        "floor_test": round(distance(real["test"]), 3),
+        "floor_train": floor(args, distance, "train"),
+        "floor_test": floor(args, distance, "test"),
         "noise": round(distance(noise.to(DEVICE)), 1),
         "share_above_0.9": round((probability > 0.9).float().mean().item(), 4),
         "share_above_0.9_real_test": round((real_probability > 0.9).float().mean().item(), 4),
-        "digits": torch.bincount(labels.cpu(), minlength=10).tolist(), "seconds": round(seconds, 1),
+        "digits": torch.bincount(labels.cpu(), minlength=10).tolist(),
     }
 
 
-def table(args, model, schedule) -> dict:
-    """Fréchet distance and seconds for each S and eta, from the same start points."""
+def table(args, model, schedule):
+    """Fréchet distance for each S and eta, from the same start points; real digits beside it."""
     distance = FrechetDistance(classifier=load_classifier(DEVICE))
+    yield {"floor_train": floor(args, distance, "train"), "floor_test": floor(args, distance, "test")}
     rows = []
-    for eta in args.eta:
-        for steps in args.steps:
-            x, seconds = pictures(args, model, schedule, steps, eta, args.spacing)
+    for steps in args.steps:
+        for eta in args.eta:
+            x = pictures(args, model, schedule, steps, eta)
             rows.append({"S": steps, "eta": eta, "spacing": args.spacing,
-                         "distance": round(distance(x), 3), "seconds": round(seconds, 2)})
-            print(rows[-1], flush=True)
-    return {"rows": rows}
+                         "distance": round(distance(x), 3)})
+            yield {"rows": rows}
 
 
-def encode(args, model, schedule) -> dict:
+def speed(args, model, schedule):
+    """Seconds for n pictures at each S and eta: the median of five runs, on a quiet machine."""
+    pictures(args, model, schedule, 5, 0.0)  # the first calls choose kernels
+    rows = []
+    for steps in args.steps:
+        for eta in args.eta:
+            times = []
+            for _ in range(5 if steps < 500 else 1):
+                begin = time.perf_counter()
+                pictures(args, model, schedule, steps, eta)
+                times.append(time.perf_counter() - begin)
+            rows.append({"S": steps, "eta": eta, "spacing": args.spacing, "runs": len(times),
+                         "seconds": round(statistics.median(times), 2)})
+            yield {"rows": rows}
+
+
+def encode(args, model, schedule):
     """Mean squared error of encode-then-decode on test digits, pixels in [0, 1] (Table 2)."""
     images, _ = load("mnist", "test")
     images = images[:args.n]
@@ -117,21 +136,31 @@ def encode(args, model, schedule) -> dict:
                 total += ((back - part.cpu()) / 2).square().mean(dim=(1, 2, 3)).sum().item()
             rows.append({"S": steps, "eta": convention, "spacing": args.spacing,
                          "mse": float(f"{total / len(images):.3g}")})
-            print(rows[-1], flush=True)
-    return {"seeds": None, "rows": rows}
+            yield {"seeds": None, "rows": rows}
 
 
-def pictures(args, model, schedule, steps, eta, spacing):
-    begin = time.perf_counter()
+def pictures(args, model, schedule, steps, eta):
     x = ddim_lib.sample(model, schedule, seeds=range(args.seed, args.seed + args.n), steps=steps,
-                        eta=eta, spacing=spacing, batch_size=args.batch_size, progress=False)
-    return x.to(DEVICE), time.perf_counter() - begin
+                        eta=eta, spacing=args.spacing, batch_size=args.batch_size, progress=False)
+    return x.to(DEVICE)
+
+
+def floor(args, distance, split) -> float:
+    """The distance of n real digits: what a perfect generator would reach at this n."""
+    return round(distance(real(args, split)), 3)
+
+
+def real(args, split):
+    images, _ = load("mnist", split)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(args.seed))
+    return images[order[:args.n]].to(DEVICE)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["statistics", "quality", "table", "encode", "merge"])
+    parser.add_argument("what", choices=["statistics", "quality", "table", "speed", "encode",
+                                         "merge"])
     parser.add_argument("names", nargs="*", help="a network's name or file; files to merge")
     parser.add_argument("--out", required=True)
     parser.add_argument("--n", type=int, default=5000)
