@@ -1,0 +1,704 @@
+"""The sampler is the papers' family, on any pairs of levels, and a seed is a picture."""
+
+import io
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ddim_lib.sampling import (
+    Step,
+    coefficients,
+    encode,
+    noise_from_seeds,
+    predict_x0,
+    sample,
+    sample_iter,
+    sigma,
+    slerp,
+    step,
+)
+from ddim_lib.schedule import linear, pairs, timesteps
+
+SCHEDULE = linear()
+ETAS = [0.0, 0.5, 1.0, "hat"]
+SHAPE = (2, 5, 4)
+
+
+def noise(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+class Exact:
+    """The exact eps of Gaussian pixels x_0 ~ N(0, spread^2): E[eps | x_t]."""
+
+    image_shape = SHAPE
+
+    def __init__(self, spread=0.5, schedule=SCHEDULE):
+        self.spread, self.schedule, self.asked = spread, schedule, []
+
+    def variance(self, t):
+        """Of x_t."""
+        alpha = self.schedule.at(t)
+        return alpha * self.spread**2 + 1 - alpha
+
+    def __call__(self, x, t):
+        assert t.dtype == torch.int64 and t.shape == (len(x),)
+        assert (t == t[0]).all()
+        level = t[0].item()
+        self.asked.append(level)
+        return math.sqrt(1 - self.schedule.at(level)) * x / self.variance(level)
+
+
+class Curved(Exact):
+    """Not linear in x, so that no two formulas agree by accident."""
+
+    def __call__(self, x, t):
+        return super().__call__(x, t) + 0.3 * torch.sin(3 * x + t[0] / 100)
+
+
+# The reference numbers of the public implementations ----------------------------------------------
+
+def reference_start():
+    return (torch.arange(768, dtype=torch.float64).reshape(3, 8, 8, 4) / 768).permute(3, 0, 1, 2)
+
+
+def reference_model(x, t):
+    label = t[0].item() - 1  # those codes count levels from 0
+    return x * label / (label + 1)
+
+
+@pytest.mark.parametrize("schedule, expected", [(SCHEDULE, 172.0067),
+                                                (linear(1000, 0.01, 0.02), 149.8295)])
+def test_the_public_regression_sums(schedule, expected):
+    out = sample(reference_model, schedule, x_T=reference_start(), steps=10, spacing="leading",
+                 progress=False)
+    assert out.abs().sum().item() == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_public_regression_sum_that_ends_at_alpha_1():
+    """diffusers' set_alpha_to_one=False: the last step goes to alpha_1; here step by step."""
+    schedule, x = linear(1000, 0.01, 0.02), reference_start()
+    for t, s in pairs(timesteps(1000, 10, "leading")):
+        eps = reference_model(x, torch.tensor([t]))
+        alpha_t, alpha_s = schedule.at(t), schedule.at(max(s, 1))
+        x = step(predict_x0(x, eps, alpha_t), eps, alpha_t, alpha_s)
+    assert x.abs().sum().item() == pytest.approx(149.0784, abs=1e-3)
+
+
+@pytest.mark.parametrize("t, s, variance", [(420, 400, 0.14771), (980, 960, 0.32460),
+                                            (487, 486, 0.00979), (999, 998, 0.02)])
+def test_the_public_variances(t, s, variance):
+    """Eq. 16, eta = 1; the public numbers stand at labels, which are t - 1."""
+    alpha_t, alpha_s = SCHEDULE.at(t + 1), SCHEDULE.at(s + 1)
+    assert sigma(alpha_t, alpha_s, 1.0) ** 2 == pytest.approx(variance, abs=1e-5)
+    assert coefficients(alpha_t, alpha_s, 1.0)[1] ** 2 == pytest.approx(variance, abs=1e-5)
+
+
+# The equations, written out again -----------------------------------------------------------------
+
+JUMPS = [(1000, 999), (1000, 900), (501, 401), (300, 10), (37, 36), (2, 1), (1000, 1)]
+
+
+@pytest.mark.parametrize("t, s", [*JUMPS, (1000, 0), (1, 0)])
+@pytest.mark.parametrize("eta", [0.0, 0.2, 0.5, 0.9, 1.0])
+def test_step_is_equations_9_12_and_16(t, s, eta):
+    a_t, a_s = SCHEDULE.at(t), SCHEDULE.at(s)
+    x, eps, z = noise(3, *SHAPE), noise(3, *SHAPE, seed=1), noise(3, *SHAPE, seed=2)
+    variance = eta**2 * (1 - a_s) / (1 - a_t) * (1 - a_t / a_s)
+    x0 = (x - (1 - a_t) ** 0.5 * eps) / a_t**0.5
+    expected = a_s**0.5 * x0 + max(1 - a_s - variance, 0) ** 0.5 * eps + variance**0.5 * z
+    torch.testing.assert_close(predict_x0(x, eps, a_t), x0, rtol=1e-12, atol=1e-12)
+    found = step(predict_x0(x, eps, a_t), eps, a_t, a_s, eta, z)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-8)
+    assert sigma(a_t, a_s, eta) == pytest.approx(variance**0.5, rel=1e-12)
+
+
+@pytest.mark.parametrize("t, s", JUMPS)
+def test_sigma_hat_has_sigma_1_under_the_root_and_the_large_one_before_z(t, s):
+    """DDIM D.3."""
+    a_t, a_s = SCHEDULE.at(t), SCHEDULE.at(s)
+    for_eps, for_z = coefficients(a_t, a_s, "hat")
+    assert for_eps == pytest.approx(coefficients(a_t, a_s, 1.0)[0], rel=1e-14)
+    assert for_eps**2 == pytest.approx((1 - a_s) ** 2 / (1 - a_t) * a_t / a_s, rel=1e-6)
+    assert for_z == pytest.approx(math.sqrt(1 - a_t / a_s), rel=1e-14)
+
+
+@pytest.mark.parametrize("t, s", [*JUMPS, (1000, 0)])
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_the_two_coefficient_form_needs_no_x0(t, s, eta):
+    """x_s = sqrt(a_s/a_t) x_t + [sqrt(1-a_s-sigma^2) - sqrt(a_s (1-a_t)/a_t)] eps + sigma z."""
+    a_t, a_s = SCHEDULE.at(t), SCHEDULE.at(s)
+    x, eps, z = noise(3, *SHAPE), noise(3, *SHAPE, seed=1), noise(3, *SHAPE, seed=2)
+    noise_std = sigma(a_t, a_s, eta)
+    expected = (math.sqrt(a_s / a_t) * x + noise_std * z
+                + (math.sqrt(1 - a_s - noise_std**2) - math.sqrt(a_s * (1 - a_t) / a_t)) * eps)
+    torch.testing.assert_close(step(predict_x0(x, eps, a_t), eps, a_t, a_s, eta, z), expected,
+                               rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("t, s", [*JUMPS, (1000, 0)])
+def test_eta_0_is_the_ode_form(t, s):
+    """Eq. 13, in x / sqrt(alpha)."""
+    a_t, a_s = SCHEDULE.at(t), SCHEDULE.at(s)
+    x, eps = noise(3, *SHAPE), noise(3, *SHAPE, seed=1)
+    scaled = x / a_t**0.5 + (((1 - a_s) / a_s) ** 0.5 - ((1 - a_t) / a_t) ** 0.5) * eps
+    torch.testing.assert_close(step(predict_x0(x, eps, a_t), eps, a_t, a_s), a_s**0.5 * scaled,
+                               rtol=1e-9, atol=1e-9)
+
+
+def test_eta_1_with_all_steps_is_the_ddpm_posterior():
+    """DDPM eq. 6 and 7: mean mu-tilde, variance beta-tilde; with eq. 11 for the mean."""
+    x, eps, z = noise(3, *SHAPE), noise(3, *SHAPE, seed=1), noise(3, *SHAPE, seed=2)
+    bar, beta = SCHEDULE.alpha.tolist(), torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    for t in range(1, 1001):
+        b = beta[t - 1].item()
+        x0 = (x - math.sqrt(1 - bar[t]) * eps) / math.sqrt(bar[t])
+        mean = (math.sqrt(bar[t - 1]) * b * x0
+                + math.sqrt(1 - b) * (1 - bar[t - 1]) * x) / (1 - bar[t])
+        eq11 = (x - b / math.sqrt(1 - bar[t]) * eps) / math.sqrt(1 - b)
+        variance = (1 - bar[t - 1]) / (1 - bar[t]) * b
+        found = step(predict_x0(x, eps, bar[t]), eps, bar[t], bar[t - 1], 1.0, z)
+        expected = mean + math.sqrt(variance) * z
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6, msg=f"t = {t}")
+        torch.testing.assert_close(mean, eq11, rtol=0, atol=1e-6, msg=f"t = {t}")
+
+
+@pytest.mark.parametrize("eta", ETAS)
+def test_the_sampler_walks_its_pairs_by_equation_12(eta):
+    """The whole walk again, from its definition, with the same z."""
+    model, seeds, taus = Curved(), [3, 8], [1, 4, 70, 71, 300, 999]
+    found = list(sample_iter(model, SCHEDULE, seeds=seeds, steps=taus, eta=eta))
+    x, ends = noise_from_seeds(seeds, SHAPE), [0, *taus]
+    generators = stream(seeds)
+    for i in range(len(taus), 0, -1):
+        t, s = ends[i], ends[i - 1]
+        a_t, a_s = SCHEDULE.at(t), SCHEDULE.at(s)
+        got = found[len(taus) - i]
+        assert got.t == t
+        torch.testing.assert_close(got.x, x, rtol=1e-5, atol=1e-5)
+        eps = model(got.x, torch.full((2,), t))
+        torch.testing.assert_close(got.eps, eps, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(got.x0, (got.x - (1 - a_t) ** 0.5 * eps) / a_t**0.5)
+        variance = (1 - a_s) / (1 - a_t) * (1 - a_t / a_s) * (1 if eta == "hat" else eta**2)
+        x = a_s**0.5 * got.x0 + max(1 - a_s - variance, 0) ** 0.5 * eps
+        if s > 0 and eta != 0:
+            z = torch.stack([torch.randn(SHAPE, generator=g) for g in generators])
+            x = x + (1 - a_t / a_s if eta == "hat" else variance) ** 0.5 * z
+    assert len(found) == len(taus) + 1 and found[-1].t == 0 and found[-1].eps is None
+    torch.testing.assert_close(found[-1].x, x, rtol=1e-5, atol=1e-5)
+
+
+def stream(seeds):
+    """The generators of z: written down in the book's results, so they may not change."""
+    states = [np.random.SeedSequence([seed, 1]).generate_state(1)[0] for seed in seeds]
+    return [torch.Generator().manual_seed(int(state)) for state in states]
+
+
+# Equality with diffusers --------------------------------------------------------------------------
+
+def diffusers_walk(scheduler, model, x, steps, zs, monkeypatch, **options):
+    """Their loop around their step; z in our order, drawn by nobody else."""
+    import diffusers.schedulers.scheduling_ddpm as ddpm
+
+    given = iter(zs)
+    monkeypatch.setattr(ddpm, "randn_tensor", lambda *_, **__: next(given))
+    scheduler.set_timesteps(steps)
+    for label in scheduler.timesteps.tolist():
+        eps = model(x, torch.full((len(x),), label + 1))
+        if options:  # DDIMScheduler takes z as an argument
+            z = next(given) if label > 0 else torch.zeros_like(x)
+            x = scheduler.step(eps, label, x, **options, variance_noise=z).prev_sample
+        else:
+            x = scheduler.step(eps, label, x).prev_sample
+    return x
+
+
+def drawn(seeds, count):
+    generators = stream(seeds)
+    return [torch.stack([torch.randn(SHAPE, generator=g) for g in generators]).double()
+            for _ in range(count)]
+
+
+@pytest.mark.parametrize("steps", [10, 50, 1000])
+@pytest.mark.parametrize("kind, eta", [("ddim", 0.0), ("ddim", 1.0), ("fixed_small", 1.0),
+                                       ("fixed_large", "hat")])
+@pytest.mark.parametrize("table, tolerance", [("float64", 1e-6), ("float32", 5e-4)])
+def test_equal_to_diffusers(kind, eta, steps, table, tolerance, monkeypatch):
+    """The same eps, start and z; with our table in theirs to 1e-6, with their own float32 5e-4."""
+    from diffusers import DDIMScheduler, DDPMScheduler
+
+    common = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02,
+              "clip_sample": False, "timestep_spacing": "leading", "steps_offset": 0}
+    if kind == "ddim":
+        theirs, options = DDIMScheduler(set_alpha_to_one=True, **common), {"eta": eta}
+    else:
+        theirs, options = DDPMScheduler(variance_type=kind, **common), {}
+    if table == "float64":
+        theirs.alphas_cumprod = SCHEDULE.alpha[1:].clone()
+    seeds = [5, 6, 7]
+    x_T = noise_from_seeds(seeds, SHAPE).double()
+    expected = diffusers_walk(theirs, Curved(), x_T, steps, drawn(seeds, steps - 1), monkeypatch,
+                              **options)
+    found = sample(Curved(), SCHEDULE, x_T=x_T, seeds=seeds, steps=steps, spacing="leading",
+                   eta=eta, progress=False)
+    assert found.std() > 0.1
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
+
+
+# Gaussian data, where everything is known ---------------------------------------------------------
+
+SPREAD = 0.5
+
+
+def marginal_variances(eta):
+    """Var x_s of the sampler on Gaussian data, for s = T..0: a linear recursion, exact.
+
+    With v_t = a_t s^2 + 1 - a_t the exact eps makes x_0 = sqrt(a_t) s^2 / v_t x_t.
+    """
+    a = SCHEDULE.alpha.tolist()
+    variance = [1.0]
+    for t in range(1000, 0, -1):
+        v = a[t] * SPREAD**2 + 1 - a[t]
+        small = (1 - a[t - 1]) / (1 - a[t]) * (1 - a[t] / a[t - 1])
+        inside = small if eta == "hat" else eta**2 * small
+        added = 1 - a[t] / a[t - 1] if eta == "hat" else inside
+        keeps = (math.sqrt(a[t - 1] * a[t]) * SPREAD**2
+                 + math.sqrt(max(1 - a[t - 1] - inside, 0) * (1 - a[t]))) / v
+        variance.append(keeps**2 * variance[-1] + (added if t > 1 else 0.0))
+    return torch.tensor(variance, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("eta", ETAS)
+def test_the_marginal_deviation_is_right_at_every_level(eta):
+    """Every eta leaves the same marginals (DDIM lemma 1), up to the size of a step.
+
+    36,000 drawn pixels at each of 1,001 levels against the exact recursion, within 2 % (over
+    5 standard errors); the recursion against sqrt(a_t s^2 + 1 - a_t) within 1 %.
+    """
+    model = Exact(SPREAD)
+    wanted = marginal_variances(eta).sqrt()
+    ideal = torch.tensor([model.variance(t) for t in range(1000, -1, -1)]).sqrt()
+    assert (wanted / ideal - 1).abs().max() < 0.01
+    walk = sample_iter(model, SCHEDULE, seeds=[11], shape=(1, 180, 200), steps=1000, eta=eta)
+    found = torch.stack([now.x.std() for now in walk])
+    worst = (found / wanted - 1).abs()
+    assert worst.max() < 0.02, f"at t = {1000 - worst.argmax()}"
+    assert model.asked == list(range(1000, 0, -1))
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_one_step_keeps_the_marginals_whatever_its_length(eta):
+    """DDIM lemma 1: from q(x_t|x_0), with the true eps, eq. 12 gives q(x_s|x_0)."""
+    n, x0 = 200_000, 0.8
+    for t, s in ((1000, 500), (500, 100), (100, 1)):
+        eps, z = noise(n, seed=t), noise(n, seed=t + 1)
+        x_s = step(torch.full((n,), x0, dtype=torch.float64), eps, SCHEDULE.at(t), SCHEDULE.at(s),
+                   eta, z)
+        assert x_s.mean().item() == pytest.approx(math.sqrt(SCHEDULE.at(s)) * x0,
+                                                  abs=5 * math.sqrt((1 - SCHEDULE.at(s)) / n))
+        assert x_s.var().item() == pytest.approx(1 - SCHEDULE.at(s), rel=5 * math.sqrt(2 / n))
+
+
+# Noise: where it enters, and what a seed means ----------------------------------------------------
+
+@pytest.mark.parametrize("t", [1, 37, 100, 1000])
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0, "hat"])
+def test_the_last_transition_adds_no_noise(t, eta):
+    x0, eps = noise(1, *SHAPE), noise(1, *SHAPE, seed=1)
+    z = torch.full_like(x0, math.nan)
+    assert torch.equal(step(x0, eps, SCHEDULE.at(t), 1.0, eta, z), x0)
+    assert torch.equal(step(x0, eps, SCHEDULE.at(t), 1.0, eta), x0)
+    assert coefficients(SCHEDULE.at(t), 1.0, eta) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "quadratic"])
+@pytest.mark.parametrize("eta", ETAS)
+def test_the_sampler_ends_at_its_last_prediction(spacing, eta):
+    *_, before, last = sample_iter(Curved(), SCHEDULE, seeds=[1, 2], steps=10, spacing=spacing,
+                                   eta=eta)
+    assert last.t == 0 and torch.equal(last.x, before.x0) and torch.equal(last.x, last.x0)
+
+
+@pytest.mark.parametrize("eta", [0.5, 1.0, "hat"])
+def test_every_other_transition_adds_noise(eta):
+    """Two seeds from one start differ after the first step, and z is not repeated."""
+    x_T = noise(1, *SHAPE).repeat(2, 1, 1, 1)
+    walk = list(sample_iter(lambda x, t: torch.zeros_like(x), SCHEDULE, x_T=x_T, seeds=[1, 2],
+                            steps=[200, 400, 600, 800], eta=eta))
+    zs = []
+    for now, after in zip(walk[:3], walk[1:4], strict=True):
+        a_t, a_s = SCHEDULE.at(now.t), SCHEDULE.at(after.t)
+        zs.append((after.x - math.sqrt(a_s / a_t) * now.x) / coefficients(a_t, a_s, eta)[1])
+        assert not torch.allclose(after.x[0], after.x[1])
+    assert not torch.allclose(zs[0], zs[1]) and not torch.allclose(zs[1], zs[2])
+
+
+def test_eta_0_is_deterministic_and_asks_for_no_seed():
+    x_T = noise(2, *SHAPE)
+    a = sample(Curved(), SCHEDULE, x_T=x_T, steps=10, progress=False)
+    torch.manual_seed(99)
+    b = sample(Curved(), SCHEDULE, x_T=x_T, seeds=[8, 9], steps=10, progress=False)
+    assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("eta", ETAS)
+def test_a_seed_is_a_picture_in_every_batch_and_order(eta):
+    def draw(seeds, batch_size):
+        torch.manual_seed(batch_size)  # the global generator has no say
+        return sample(Curved(), SCHEDULE, seeds=seeds, steps=7, eta=eta, batch_size=batch_size,
+                      progress=False)
+
+    together = draw([0, 1, 2, 3, 2**32 - 1], 5)
+    for batch_size in (1, 2, 3, 64):
+        assert torch.equal(draw([0, 1, 2, 3, 2**32 - 1], batch_size), together)
+    order = [3, 0, 4, 1, 2]
+    shuffled = draw([[0, 1, 2, 3, 2**32 - 1][i] for i in order], 2)
+    assert torch.equal(shuffled, together[order])
+    assert torch.equal(draw([2], 1)[0], together[2])
+    assert torch.equal(draw([2, 2], 2), together[[2, 2]])
+    for i in range(4):
+        assert not torch.allclose(together[i], together[i + 1])
+
+
+def test_start_points_are_torch_randn_of_each_seed():
+    x_T = noise_from_seeds([0, 5, 2**32 - 1], (1, 3, 3))
+    assert x_T.dtype == torch.float32 and x_T.shape == (3, 1, 3, 3)
+    for image, seed in zip(x_T, [0, 5, 2**32 - 1], strict=True):
+        expected = torch.randn(1, 3, 3, generator=torch.Generator().manual_seed(seed))
+        assert torch.equal(image, expected)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 1000])
+def test_the_noise_along_the_way_is_not_the_start_again(seed):
+    """With a generator of the same seed the first z would be x_T itself."""
+    shape = (1, 100, 100)
+    first, second, *_ = sample_iter(lambda x, t: torch.zeros_like(x), SCHEDULE, seeds=[seed],
+                                    shape=shape, steps=[500, 1000], eta=1.0)
+    a_t, a_s = SCHEDULE.at(1000), SCHEDULE.at(500)
+    z = (second.x - math.sqrt(a_s / a_t) * first.x) / sigma(a_t, a_s, 1.0)
+    assert z.std().item() == pytest.approx(1, abs=0.05)
+    both = torch.stack([first.x.flatten(), z.flatten()])
+    assert abs(torch.corrcoef(both)[0, 1].item()) < 0.05  # 5 standard errors
+    neighbour = noise_from_seeds([seed + 1], shape)
+    assert abs(torch.corrcoef(torch.stack([neighbour.flatten(), z.flatten()]))[0, 1]) < 0.05
+
+
+# Nothing is clamped unless asked ------------------------------------------------------------------
+
+@pytest.mark.parametrize("steps, safe, unsafe", [(10, 1.0003, 1.0005), (1000, 1.353, 1.355)])
+def test_an_eta_too_large_is_an_error_before_the_first_call(steps, safe, unsafe):
+    """The largest eta that leaves 1 - alpha_s - sigma^2 >= 0, leading spacing."""
+    model = Exact()
+    options = {"seeds": [1], "steps": steps, "spacing": "leading"}
+    with pytest.raises(ValueError, match=rf"eta must be smaller here, got {unsafe}: 1 - alpha_s - "
+                                         r"sigma\^2 = -.* is negative for alpha_t = "):
+        sample_iter(model, SCHEDULE, eta=unsafe, **options)
+    with pytest.raises(ValueError, match="eta must be smaller"):
+        sample(model, SCHEDULE, eta=unsafe, progress=False, **options)
+    assert model.asked == []
+    assert sample(model, SCHEDULE, eta=safe, progress=False, **options).isfinite().all()
+
+
+def test_a_negative_root_is_never_hidden_by_a_single_step():
+    with pytest.raises(ValueError, match="eta must be smaller here, got 1.5"):
+        step(torch.zeros(1), torch.zeros(1), 1e-4, 0.5, 1.5, torch.zeros(1))
+
+
+def test_values_beyond_1_survive_unless_clipping_is_asked():
+    model = Exact(spread=3.0)
+    out = sample(model, SCHEDULE, seeds=range(4), steps=50, progress=False)
+    assert out.abs().max() > 4
+    clipped = sample(model, SCHEDULE, seeds=range(4), steps=50, clip=True, progress=False)
+    assert clipped.abs().max() <= 1
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_clipping_derives_eps_again(eta):
+    """x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) eps holds with the clipped x_0 too."""
+    model, clipped = Exact(spread=3.0), 0
+    for now in sample_iter(model, SCHEDULE, seeds=range(4), steps=20, eta=eta, clip=True):
+        if now.t:
+            assert now.x0.abs().max() <= 1
+            clipped += (now.x0.abs() == 1).any().item()
+            torch.testing.assert_close(SCHEDULE.add_noise(now.x0, now.t, now.eps), now.x,
+                                       rtol=1e-4, atol=1e-4)
+            a_t, t = SCHEDULE.at(now.t), torch.full((4,), now.t)
+            plain = predict_x0(now.x, model(now.x, t), a_t)
+            torch.testing.assert_close(now.x0, plain.clamp(-1, 1))
+    assert clipped > 10
+
+
+# The walk itself ----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("steps, spacing", [(1, "trailing"), (10, "leading"), (10, "trailing"),
+                                            (10, "quadratic"), ([3, 50, 51], "trailing"),
+                                            (1000, "trailing")])
+def test_the_iterator_yields_every_level_and_the_result(steps, spacing):
+    model, taus = Exact(), timesteps(1000, steps, spacing)
+    walk = list(sample_iter(model, SCHEDULE, seeds=[0, 1, 2], steps=steps, spacing=spacing))
+    assert all(isinstance(now, Step) for now in walk)
+    assert [now.t for now in walk] == [*reversed(taus), 0]
+    assert model.asked == taus[::-1]  # once each: the model itself checks dtype and shape
+    assert all(now.x.shape == now.x0.shape == (3, *SHAPE) for now in walk)
+    assert all(now.eps.shape == now.x.shape for now in walk[:-1]) and walk[-1].eps is None
+    assert torch.equal(walk[0].x, noise_from_seeds([0, 1, 2], SHAPE))
+
+
+def test_the_iterator_stops_early_and_leaves_its_steps_alone():
+    model = Exact()
+    walk = sample_iter(model, SCHEDULE, seeds=[0], steps=10)
+    first = next(walk)
+    copy = first.x.clone(), first.x0.clone(), first.eps.clone()
+    next(walk)
+    walk.close()
+    assert len(model.asked) == 2
+    assert all(torch.equal(a, b) for a, b in zip(copy, first[1:], strict=True))
+
+
+def test_the_start_is_not_changed_in_place():
+    x_T = noise(2, *SHAPE)
+    before = x_T.clone()
+    sample(Curved(), SCHEDULE, x_T=x_T, seeds=[1, 2], eta=1.0, steps=5, progress=False)
+    encode(Curved(), SCHEDULE, x_T, steps=5)
+    assert torch.equal(x_T, before)
+
+
+def test_the_default_is_fifty_trailing_steps_without_noise_or_clipping():
+    model = Exact(spread=3.0)
+    out = sample(model, SCHEDULE, seeds=[1], progress=False)
+    assert model.asked == timesteps(1000, 50, "trailing")[::-1]
+    expected = sample(Exact(spread=3.0), SCHEDULE, seeds=[1], eta=0.0, clip=False, progress=False)
+    assert torch.equal(out, expected)
+
+
+class Dropping(nn.Module):
+    image_shape = SHAPE
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.dropout = nn.Dropout(0.5)
+        self.modes = []
+
+    def forward(self, x, t):
+        self.modes.append((self.training, self.dropout.training, torch.is_grad_enabled()))
+        return self.dropout(self.scale * x)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_network_is_asked_in_evaluation_mode_and_given_back_as_it_was(training):
+    model = Dropping().train(training)
+    options = {"seeds": [1], "steps": 4, "progress": False}
+    out = sample(model, SCHEDULE, **options)
+    encode(model, SCHEDULE, out, steps=3)
+    assert model.modes == [(False, False, False)] * 7
+    assert model.training is training and model.dropout.training is training
+    assert torch.equal(sample(model, SCHEDULE, **options), out)
+    assert not out.requires_grad
+    for _ in sample_iter(model, SCHEDULE, seeds=[1], steps=2):
+        assert model.training is training  # between two calls the network is the caller's
+
+
+def test_a_network_that_fails_is_given_back_in_training_mode():
+    class Failing(Dropping):
+        def forward(self, x, t):
+            raise RuntimeError("broken")
+
+    model = Failing().train()
+    with pytest.raises(RuntimeError, match="broken"):
+        sample(model, SCHEDULE, seeds=[1], steps=2, progress=False)
+    assert model.training
+
+
+def test_progress_counts_network_calls(monkeypatch):
+    import tqdm.auto
+
+    bars = []
+
+    class Bar(tqdm.auto.tqdm):
+        def __init__(self, *args, **kwargs):
+            # The environment of the tests switches bars off; this one looks.
+            kwargs.setdefault("disable", False)
+            super().__init__(*args, **kwargs, file=io.StringIO())
+            self.asked_for = kwargs["disable"]
+            bars.append(self)
+
+    monkeypatch.setattr(tqdm.auto, "tqdm", Bar)
+    model = Exact()
+    sample(model, SCHEDULE, seeds=range(5), steps=7, batch_size=2)
+    assert (bars[0].total, bars[0].n, len(model.asked)) == (21, 21, 21)
+    sample(model, SCHEDULE, seeds=range(5), steps=7, progress=False)
+    assert bars[1].asked_for is True
+
+
+# Encoding -----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("convention, asked", [("source", [1, 1, 40, 600]),
+                                               ("destination", [1, 40, 600, 1000])])
+def test_encoding_asks_at_the_source_or_at_the_destination(convention, asked):
+    model = Exact()
+    encode(model, SCHEDULE, noise(2, *SHAPE), steps=[1, 40, 600, 1000], convention=convention)
+    assert model.asked == asked
+
+
+@pytest.mark.parametrize("convention", ["source", "destination"])
+def test_encoding_is_equation_13_backwards(convention):
+    model, x, taus = Curved(), noise(2, *SHAPE), [10, 300, 700]
+    found = encode(model, SCHEDULE, x, steps=taus, convention=convention)
+    levels = [0, *taus]
+    for s, t in zip(levels, taus, strict=False):
+        a_s, a_t = SCHEDULE.at(s), SCHEDULE.at(t)
+        eps = model(x, torch.full((2,), t if convention == "destination" else max(s, 1)))
+        x = a_t**0.5 * (x / a_s**0.5
+                        + (((1 - a_t) / a_t) ** 0.5 - ((1 - a_s) / a_s) ** 0.5) * eps)
+    torch.testing.assert_close(found, x, rtol=1e-9, atol=1e-9)
+
+
+def test_decoding_inverts_encoding_better_with_more_steps():
+    """On the exact eps of Gaussian data the error falls as 1/S^2, lower with the destination."""
+    x = 0.5 * noise(4, 1, 20, 20)
+    errors = {}
+    for convention in ("source", "destination"):
+        for S in (10, 100, 1000):
+            options = {"steps": S, "spacing": "leading"}
+            x_T = encode(Exact(), SCHEDULE, x, convention=convention, **options)
+            assert x_T.std() > 0.7
+            back = sample(Exact(), SCHEDULE, x_T=x_T, progress=False, **options)
+            errors[convention, S] = (back - x).square().mean().item()
+        assert errors[convention, 10] > 20 * errors[convention, 100]
+        assert errors[convention, 100] > 20 * errors[convention, 1000]
+    for S in (10, 100, 1000):
+        assert errors["destination", S] < 0.5 * errors["source", S]
+    assert errors["source", 10] < 0.06 and errors["source", 1000] < 1e-5
+    assert errors["destination", 10] < 0.03 and errors["destination", 1000] < 2.5e-6
+
+
+def test_the_code_of_gaussian_data_is_standard_normal_in_the_limit():
+    x = 0.5 * noise(1, 1, 100, 100)
+    x_T = encode(Exact(), SCHEDULE, x, steps=1000, convention="destination")
+    torch.testing.assert_close(x_T, 2 * x, rtol=0.02, atol=1e-6)
+
+
+def test_an_unknown_convention_is_an_error():
+    with pytest.raises(ValueError, match="convention must be source or destination, got 'start'"):
+        encode(Exact(), SCHEDULE, noise(1, *SHAPE), convention="start")
+
+
+# Interpolation ------------------------------------------------------------------------------------
+
+def test_slerp_starts_at_x_and_ends_at_y():
+    x, y = noise(3, *SHAPE), noise(3, *SHAPE, seed=1)
+    torch.testing.assert_close(slerp(x, y, 0.0), x, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(slerp(x, y, 1.0), y, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("weight", [0.1, 0.25, 0.5, 0.8])
+def test_slerp_is_the_arc_of_d5_image_by_image(weight):
+    """DDIM D.5, one image at a time, in plain numbers."""
+    x, y = noise(3, *SHAPE), noise(3, *SHAPE, seed=1)
+    x[1] *= 3
+    found = slerp(x, y, weight)
+    for i in range(3):
+        cosine = (x[i] * y[i]).sum() / math.sqrt((x[i] ** 2).sum() * (y[i] ** 2).sum())
+        theta = math.acos(cosine)
+        expected = (math.sin((1 - weight) * theta) * x[i]
+                    + math.sin(weight * theta) * y[i]) / math.sin(theta)
+        torch.testing.assert_close(found[i], expected, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(slerp(x[i:i + 1], y[i:i + 1], weight)[0], found[i])
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 0.5, 0.9])
+def test_slerp_keeps_the_norm(weight):
+    x, y = noise(2, *SHAPE), noise(2, *SHAPE, seed=1)
+    x, y = (v / v.flatten(1).norm(dim=1).view(-1, 1, 1, 1) * 6 for v in (x, y))
+    torch.testing.assert_close(slerp(x, y, weight).flatten(1).norm(dim=1),
+                               torch.full((2,), 6.0, dtype=torch.float64))
+
+
+def test_the_midpoint_of_slerp_is_as_wide_as_noise_and_that_of_lerp_is_not():
+    """1 against 1/sqrt(2): the network has never seen noise as narrow as the latter."""
+    x, y = noise_from_seeds(range(64), (1, 28, 28)), noise_from_seeds(range(64, 128), (1, 28, 28))
+    assert slerp(x, y, 0.5).std().item() == pytest.approx(1.0, abs=0.01)
+    assert ((x + y) / 2).std().item() == pytest.approx(math.sqrt(0.5), abs=0.01)
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0, 1 + 1e-9, -1.0, -2.0])
+def test_slerp_of_parallel_and_opposite_images_is_finite(factor):
+    x = noise(2, *SHAPE, dtype=torch.float32)
+    y = factor * x
+    x[1] = noise(*SHAPE, seed=2, dtype=torch.float32)  # its neighbour is an ordinary pair
+    for weight in (0.0, 0.3, 0.5, 1.0):
+        found = slerp(x, y, weight)
+        assert found.isfinite().all() and found.dtype == torch.float32
+        torch.testing.assert_close(found[0], (1 - weight + weight * factor) * x[0])
+        torch.testing.assert_close(found[1], slerp(x[1:], y[1:], weight)[0])
+
+
+def test_slerp_errors():
+    x = noise(2, *SHAPE)
+    with pytest.raises(ValueError, match=r"y must have the shape of x, \(2, 2, 5, 4\), got "):
+        slerp(x, x[:1], 0.5)
+    for weight in (-0.1, 1.1, math.nan):
+        with pytest.raises(ValueError, match=rf"weight must be in \[0, 1\], got {weight}"):
+            slerp(x, x, weight)
+
+
+# Errors -------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("eta", [-0.1, math.nan, math.inf, "big"])
+def test_an_impossible_eta_is_an_error(eta):
+    with pytest.raises(ValueError, match='eta must be a number of at least 0, or "hat", got'):
+        coefficients(0.1, 0.2, eta)
+    with pytest.raises(ValueError, match='eta must be a number of at least 0, or "hat", got'):
+        sample_iter(Exact(), SCHEDULE, seeds=[1], eta=eta)
+
+
+def test_a_missing_z_is_an_error():
+    x = torch.zeros(1)
+    for eta in (0.5, 1.0, "hat"):
+        with pytest.raises(ValueError, match=f"z must be given .* got None with eta = {eta}"):
+            step(x, x, 0.1, 0.2, eta)
+
+
+@pytest.mark.parametrize("options, message", [
+    ({}, "seeds or x_T must be given, got neither"),
+    ({"seeds": []}, "seeds must name at least one image, got an empty list"),
+    ({"seeds": [-1]}, r"every seed must be in 0\.\.2\^32-1, got -1"),
+    ({"seeds": [2**32]}, rf"every seed must be in 0\.\.2\^32-1, got {2**32}"),
+    ({"x_T": torch.zeros(1, *SHAPE), "eta": 1.0},
+     "seeds must be given where eta is not 0, got None"),
+    ({"x_T": torch.zeros(1, *SHAPE), "eta": 1.0, "seeds": [1, 2]},
+     "seeds must be one an image of x_T, 1, got 2"),
+    ({"seeds": [1], "steps": 1001}, r"steps must be in 1\.\.1000"),
+    ({"seeds": [1], "spacing": "uniform"}, "spacing must be one of"),
+])
+@pytest.mark.parametrize("call", [sample, sample_iter])
+def test_impossible_requests_are_errors_before_the_first_call(call, options, message):
+    model = Exact()
+    with pytest.raises(ValueError, match=message):
+        call(model, SCHEDULE, **options)
+    assert model.asked == []
+
+
+def test_a_model_without_a_shape_needs_one():
+    def bare(x, t):
+        return torch.zeros_like(x)
+
+    with pytest.raises(ValueError, match=r"shape must be given as \(C, H, W\)"):
+        sample(bare, SCHEDULE, seeds=[1], progress=False)
+    assert sample(bare, SCHEDULE, seeds=[1], shape=(1, 2, 3), steps=2,
+                  progress=False).shape == (1, 1, 2, 3)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_an_empty_batch_is_an_error(batch_size):
+    with pytest.raises(ValueError, match=f"batch_size must be at least 1, got {batch_size}"):
+        sample(Exact(), SCHEDULE, seeds=[1], batch_size=batch_size, progress=False)
+
+
+def test_seeds_that_do_not_fit_the_start_are_an_error_without_noise_too():
+    with pytest.raises(ValueError, match="seeds must be one an image of x_T, 1, got 2"):
+        sample(Exact(), SCHEDULE, x_T=torch.zeros(1, *SHAPE), seeds=[1, 2], progress=False)
