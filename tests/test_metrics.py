@@ -1,0 +1,238 @@
+"""The measures measure: a distance against its formula, a classifier against real digits."""
+
+import json
+import os
+
+import pytest
+import torch
+from torch import nn
+
+pytest.importorskip("torchmetrics", reason="torchmetrics is not installed")
+
+from ddim_lib.datasets import load
+from ddim_lib.metrics import (
+    DigitClassifier,
+    FrechetDistance,
+    classifier_facts,
+    confidence,
+    in_batches,
+    load_classifier,
+    save_classifier,
+)
+from ddim_lib.sampling import sample
+from ddim_lib.weights import data_folder, load_pretrained, read_facts
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits")
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """The distance to all 60,000 training digits."""
+    return FrechetDistance()
+
+
+class Pixels(nn.Module):
+    """A stand-in extractor: the first four pixels are the features."""
+
+    num_features = 4
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def features(self, images):
+        return images.flatten(1)[:, :4] * self.weight
+
+
+def gaussian(mean, mixing, n=3000, seed=0):
+    """Images whose first four pixels are Gaussian, well inside [-1, 1]."""
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.randn(n, 4, generator=generator) @ torch.tensor(mixing).T + torch.tensor(mean)
+    images = torch.zeros(n, 1, 28, 28)
+    images.view(n, -1)[:, :4] = features
+    return images
+
+
+def by_hand(a, b):
+    """|mu - mu'|^2 + tr(C + C' - 2 (C C')^(1/2)) (Heusel et al., eq. 6), with scipy."""
+    import numpy as np
+    from scipy.linalg import sqrtm
+
+    a, b = (x.flatten(1)[:, :4].double().numpy() for x in (a, b))
+    ca, cb = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    root = np.trace(sqrtm(ca @ cb)).real
+    return ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(ca) + np.trace(cb) - 2 * root
+
+
+MIX = [[0.1, 0, 0, 0], [0.05, 0.08, 0, 0], [0, 0.02, 0.1, 0], [0.01, 0, 0.03, 0.05]]
+SLIM = [[0.05, 0, 0, 0], [0, 0.1, 0, 0], [0, 0, 0.02, 0.02], [0, 0, 0, 0.1]]
+
+
+@pytest.mark.parametrize("mean, mixing", [([0.0] * 4, MIX), ([0.3, 0, -0.2, 0], MIX),
+                                          ([0.0] * 4, SLIM), ([0.1, 0.2, 0.0, 0.0], SLIM)])
+def test_the_distance_is_its_formula(mean, mixing):
+    a, b = gaussian([0.0] * 4, MIX, seed=1), gaussian(mean, mixing, n=2001, seed=2)
+    found = FrechetDistance(a, Pixels())(b)
+    assert found == pytest.approx(by_hand(a, b), rel=1e-3, abs=1e-6)
+
+
+def test_the_distance_of_two_known_gaussians():
+    """Diagonal covariances: |mu - mu'|^2 + sum (s - s')^2, within sampling error."""
+    a = gaussian([0.0] * 4, torch.diag(torch.tensor([0.1, 0.1, 0.2, 0.1])).tolist(), 20_000, 1)
+    b = gaussian([0.3, 0, 0, 0], torch.diag(torch.tensor([0.1, 0.2, 0.1, 0.1])).tolist(), 20_000, 2)
+    assert FrechetDistance(a, Pixels())(b) == pytest.approx(0.09 + 0.01 + 0.01, rel=0.03)
+
+
+def test_a_measurement_does_not_remember_the_one_before():
+    a, b, c = (gaussian([x, 0.0, 0.0, 0.0], MIX, 600, seed=i) for i, x in enumerate((0, 0.1, 0.4)))
+    distance = FrechetDistance(a, Pixels())
+    first = distance(b)
+    assert distance.reference_size == 600
+    assert distance(c) > 2 * first
+    assert distance(b) == first
+    assert distance.reference_size == 600
+    assert distance(a) < 1e-4
+
+
+def test_pixels_beyond_1_are_clipped():
+    a, b = gaussian([0.0] * 4, MIX, 500), gaussian([1.0, 0, 0, 0], MIX, 500, seed=1)
+    assert b.max() > 1.1
+    distance = FrechetDistance(a, Pixels())
+    assert distance(b) == distance(b.clamp(-1, 1))
+    assert FrechetDistance(b, Pixels())(a) == FrechetDistance(b.clamp(-1, 1), Pixels())(a)
+
+
+@pytest.mark.parametrize("n", [499, 500, 501, 1001])
+def test_every_number_of_pictures_is_measured_whole(n):
+    a, b = gaussian([0.0] * 4, MIX, 800), gaussian([0.2, 0, 0, 0], SLIM, n, seed=1)
+    assert FrechetDistance(a, Pixels())(b) == pytest.approx(by_hand(a, b), rel=1e-3)
+
+
+def test_one_picture_has_no_covariance():
+    distance = FrechetDistance(gaussian([0.0] * 4, MIX, 10), Pixels())
+    with pytest.raises(ValueError, match="images must be at least 2 for a covariance, got 1"):
+        distance(torch.zeros(1, 1, 28, 28))
+
+
+def test_a_reference_survives_its_file(tmp_path, monkeypatch):
+    from ddim_lib import metrics
+
+    a, b = gaussian([0.0] * 4, MIX, 700), gaussian([0.2, 0, 0, 0], MIX, 600, seed=1)
+    distance = FrechetDistance(a, Pixels())
+    distance.save_reference(tmp_path / "stats" / "mnist-train.safetensors", n=700)
+    assert read_facts(tmp_path / "stats" / "mnist-train.safetensors") == {"n": 700}
+    monkeypatch.setattr(metrics, "data_folder", lambda: tmp_path)
+    again = FrechetDistance(None, Pixels())
+    assert again.reference_size == 700
+    assert again(b) == pytest.approx(distance(b), rel=1e-6)
+
+
+# The classifier ----------------------------------------------------------------------------------
+
+def test_the_classifier_knows_the_embedded_digits(digits):
+    images, labels = digits
+    found, probability = confidence(images[::5])
+    assert found.dtype == torch.int64 and found.shape == probability.shape == (1000,)
+    assert (found == labels[::5]).float().mean() >= 0.99
+    assert 0.1 <= probability.min() and probability.max() <= 1
+    assert (probability > 0.9).float().mean() > 0.98
+
+
+def test_confidence_is_the_softmax_of_the_label(digits):
+    classifier, images = load_classifier(), digits[0][::200]
+    assert not classifier.training
+    with torch.no_grad():
+        logits = classifier(images)
+    label, probability = confidence(images, classifier)
+    assert torch.equal(label, logits.argmax(1))
+    expected = logits.exp().gather(1, label[:, None])[:, 0] / logits.exp().sum(1)
+    torch.testing.assert_close(probability, expected)
+    brighter = (images * 3).clamp(min=-3)
+    assert torch.equal(confidence(brighter, classifier)[1],
+                       confidence(brighter.clamp(-1, 1), classifier)[1])
+
+
+def test_batches_change_nothing():
+    images = torch.randn(7, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    sizes = []
+
+    def double(part):
+        sizes.append(len(part))
+        return 2 * part
+
+    assert torch.equal(in_batches(double, images, 3), 2 * images)
+    assert sizes == [3, 3, 1]
+
+
+def test_another_shape_is_an_error():
+    with pytest.raises(ValueError, match=r"images must have shape \(N, 1, 28, 28\), got "
+                                         r"\(2, 3, 28, 28\)"):
+        DigitClassifier()(torch.zeros(2, 3, 28, 28))
+
+
+def test_a_classifier_is_stored_with_its_facts(tmp_path):
+    from safetensors.torch import load_file
+
+    model = DigitClassifier()
+    save_classifier(tmp_path / "c.safetensors", model, test_accuracy=0.5)
+    again = DigitClassifier()
+    again.load_state_dict(load_file(tmp_path / "c.safetensors"))
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in again.state_dict().items())
+    assert read_facts(tmp_path / "c.safetensors") == {"format": "ddim_lib classifier 1",
+                                                      "test_accuracy": 0.5}
+
+
+def test_the_classifier_says_how_good_it_is():
+    facts = classifier_facts()
+    assert facts["test_accuracy"] >= 0.99 and facts["test_images"] == 10_000
+
+
+@pytest.mark.skipif(not os.environ.get("DDIM_DATA"),
+                    reason="DDIM_DATA names no folder with the whole of MNIST")
+def test_the_classifier_is_as_good_as_it_says():
+    images, labels = load("mnist", "test")
+    accuracy = (confidence(images)[0] == labels).float().mean().item()
+    assert accuracy >= 0.99
+    assert accuracy == pytest.approx(classifier_facts()["test_accuracy"], abs=5e-4)
+
+
+# What ships --------------------------------------------------------------------------------------
+
+def test_real_digits_are_near_and_noise_is_far(shipped, digits):
+    assert shipped.reference_size == 60_000
+    near = shipped(digits[0][::5])
+    noise = shipped(torch.randn(500, 1, 28, 28, generator=torch.Generator().manual_seed(0)))
+    assert 0 < near < 1
+    assert noise > 300 * near
+
+
+def test_the_statistics_were_made_by_the_shipped_classifier():
+    facts = read_facts(data_folder() / "stats" / "mnist-train.safetensors")
+    assert facts["extractor"] == classifier_facts()
+
+
+def test_the_shipped_network_draws_digits(shipped):
+    """A small live check: 64 pictures in 10 steps, each kind of digit, far from noise."""
+    model, schedule = load_pretrained("mnist")
+    pictures = sample(model, schedule, seeds=range(64), steps=10, progress=False)
+    label, probability = confidence(pictures)
+    assert (probability > 0.8).float().mean() > 0.9
+    assert len(label.unique()) >= 9
+    noise = shipped(torch.randn(64, 1, 28, 28, generator=torch.Generator().manual_seed(0)))
+    assert shipped(pictures) < 0.06 * noise  # measured: 15.6 and 619
+
+
+def test_the_measured_quality_meets_its_targets():
+    """At 50 steps and n = 5,000: four times the floor plus 1 % of noise; 90 % sure of 90 %."""
+    quality = json.loads((data_folder() / "results" / "mnist-quality.json").read_text())
+    assert (quality["n"], quality["S"]) == (5000, 50)
+    assert 0 < quality["floor_train"] < quality["distance"]
+    assert quality["distance"] <= 4 * quality["floor_train"] + 0.01 * quality["noise"]
+    assert quality["share_above_0.9"] >= 0.9
+    assert sum(quality["digits"]) == 5000 and len(quality["digits"]) == 10
+    facts = read_facts(data_folder() / "weights" / "mnist.safetensors")["quality"]
+    for key in ("n", "S", "eta", "spacing", "distance", "floor_train", "noise", "share_above_0.9"):
+        assert facts[key] == quality[key], key
