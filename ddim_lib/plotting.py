@@ -60,11 +60,12 @@ def show(images: Tensor, columns: int = 8, *, scale: float = 0.75, title: str | 
     for name, labels, wanted in (("rows", rows, count), ("heads", heads, columns)):
         if labels is not None and len(labels) != wanted:
             raise ValueError(f"{name} must hold {wanted} names, got {len(labels)}")
-    fig, ax = plt.subplots(figsize=(columns * scale, count * scale), layout="constrained")
+    height = count * scale + 0.3 * (heads is not None) + 0.3 * (title is not None)
+    fig, ax = plt.subplots(figsize=(columns * scale, height), layout="constrained")
     ax.imshow(tile(images, columns, gap), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     for side in ax.spines.values():
         side.set_visible(False)
-    ax.tick_params(length=0)
+    ax.tick_params(length=0, labelsize=9)
     ax.set_yticks([(i + 0.5) * h for i in range(count)] if rows else [], rows)
     ax.set_xticks([(i + 0.5) * w for i in range(columns)] if heads else [], heads)
     ax.xaxis.tick_top()

@@ -202,6 +202,27 @@ class UNet(nn.Module):
         return self.conv_out(F.silu(self.norm_out(h)))
 
 
+@torch.no_grad()
+def shapes(model: UNet) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
+    """What a picture passes through, in order: (layer, shape in, shape out) for one image.
+
+    Blocks, changes of resolution and the outer convolutions; not the parts of a block.
+    """
+    seen, hooks = [], []
+    parts = [m for m in model.modules() if isinstance(m, (ResnetBlock, AttnBlock, Downsample,
+                                                          Upsample))]
+    for module in [model.conv_in, *parts, model.conv_out]:
+        hooks.append(module.register_forward_hook(lambda m, inputs, output: seen.append(
+            (type(m).__name__, tuple(inputs[0].shape[1:]), tuple(output.shape[1:])))))
+    device = model.conv_in.weight.device
+    try:
+        model(torch.zeros(1, *model.image_shape, device=device), 1)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
+
+
 def time_embedding(label: Tensor, channels: int) -> Tensor:
     """Sines, then cosines, of the label at channels/2 frequencies from 1 to 1/10000.
 
