@@ -3,7 +3,7 @@
     python scripts/measure.py statistics --out data/stats/mnist-train.safetensors
     python scripts/measure.py quality mnist --n 5000 --out data/results/mnist-quality.json
     python scripts/measure.py table mnist --eta 0 0.5 1 hat --steps 10 50 --out part.json
-    python scripts/measure.py speed mnist --n 32 --steps 1000 100 10 --out data/results/mnist-speed.json
+    python scripts/measure.py speed mnist --n 32 --steps 1000 10 --out data/results/mnist-speed.json
     python scripts/measure.py encode mnist --n 2000 --out data/results/mnist-encode.json
     python scripts/measure.py merge part-*.json --out data/results/mnist-table.json
 
@@ -93,7 +93,8 @@ def quality(args, model, schedule):
 def table(args, model, schedule):
     """Fréchet distance for each S and eta, from the same start points; real digits beside it."""
     distance = FrechetDistance(classifier=load_classifier(DEVICE))
-    yield {"floor_train": floor(args, distance, "train"), "floor_test": floor(args, distance, "test")}
+    yield {"floor_train": floor(args, distance, "train"),
+           "floor_test": floor(args, distance, "test"), "spacing": args.spacing}
     rows = []
     for steps in args.steps:
         for eta in args.eta:

@@ -80,13 +80,10 @@ def fit_steps(unet, images, config, minutes: float) -> int:
     """How many steps the minutes hold: 150 steps are timed after 50 for warming up."""
     torch.backends.cudnn.benchmark = True
     trainer = new_trainer(unet, images, replace(config, steps=10**6))
-    for now in trainer.train(50):
-        pass
-    now.loss.item()
+    # .item() waits for the device: the clock must not run ahead of it.
+    list(trainer.train(50))[-1].loss.item()
     begin = time.perf_counter()
-    for now in trainer.train(200):
-        pass
-    now.loss.item()
+    list(trainer.train(200))[-1].loss.item()
     each = (time.perf_counter() - begin) / 150
     print(f"{each * 1000:.2f} ms a step, {config.batch_size / each:,.0f} images/s", flush=True)
     return max(200, int(minutes * 60 / each))
