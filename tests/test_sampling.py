@@ -363,6 +363,17 @@ def test_a_seed_is_a_picture_in_every_batch_and_order(eta):
         assert not torch.allclose(together[i], together[i + 1])
 
 
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_a_networks_picture_does_not_depend_on_its_batch(eta):
+    """The shipped network: other batches add up in another order, and no more than that."""
+    from ddim_lib.weights import load_pretrained
+
+    model, schedule = load_pretrained("mnist")
+    one, four = (sample(model, schedule, seeds=[0, 1, 2, 3], steps=4, eta=eta,
+                        batch_size=batch_size, progress=False) for batch_size in (1, 4))
+    torch.testing.assert_close(one, four, rtol=0, atol=1e-3)
+
+
 def test_start_points_are_torch_randn_of_each_seed():
     x_T = noise_from_seeds([0, 5, 2**32 - 1], (1, 3, 3))
     assert x_T.dtype == torch.float32 and x_T.shape == (3, 1, 3, 3)
