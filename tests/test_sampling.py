@@ -227,7 +227,7 @@ def drawn(seeds, count):
                                        ("fixed_large", "hat")])
 @pytest.mark.parametrize("table, tolerance", [("float64", 1e-10), ("float32", 1e-4)])
 def test_equal_to_diffusers(kind, eta, steps, table, tolerance, monkeypatch):
-    """The same eps, start and z; with our table in theirs to 1e-10; with their own float32, 1e-4."""
+    """The same eps, start and z; to 1e-10 with our table in theirs, 1e-4 with their own."""
     from diffusers import DDIMScheduler, DDPMScheduler
 
     common = {"num_train_timesteps": 1000, "beta_start": 1e-4, "beta_end": 0.02,
