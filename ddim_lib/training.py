@@ -23,6 +23,11 @@ from ddim_lib.datasets import to_float
 from ddim_lib.schedule import Schedule
 
 
+# What a checkpoint holds: all of it, or the run would go on differently.
+STATE = {"config", "step", "model", "ema", "optimizer", "scaler", "generator", "global_rng",
+         "cuda_rng"}
+
+
 def noise_prediction_loss(model: nn.Module, schedule: Schedule, x0: Tensor,
                           generator: torch.Generator | None = None) -> Tensor:
     """Steps 2 to 5 of training: mean of |eps_theta(x_t, t) - eps|^2 over the batch and pixels.
@@ -209,23 +214,30 @@ class Trainer:
                 total, count = total + now.loss, count + 1
                 bar.update()
                 if now.step % log_every == 0 or now.step == until:
-                    mean = total.item() / count
-                    if not math.isfinite(mean):
-                        raise FloatingPointError(
-                            f"the loss is {mean} at step {now.step}; a smaller lr than "
-                            f"{self.config.lr} or fp32 may help. The last checkpoint is untouched.")
+                    mean = self._finite(total) / count
                     record.append({"step": now.step, "loss": mean})
                     bar.set_postfix(loss=f"{mean:.4f}")
                     total, count = torch.zeros_like(total), 0
                 if checkpoint and (now.step % every == 0 or now.step == until):
+                    self._finite(total)
                     self.save(checkpoint)
         except KeyboardInterrupt:
             if checkpoint:
+                self._finite(total)
                 self.save(checkpoint)
             raise
         finally:
             bar.close()
         return record
+
+    def _finite(self, loss: Tensor) -> float:
+        """A sum of losses as a number; an error before anything good is overwritten."""
+        value = loss.item()
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"the loss is {value} at step {self.step}; a smaller lr than {self.config.lr} or "
+                "fp32 may help. The last checkpoint is untouched.")
+        return value
 
     def save(self, path: str | Path) -> None:
         """Write a checkpoint: to a file beside it first, then renamed, so never half a one."""
@@ -261,27 +273,35 @@ class Trainer:
             raise FileNotFoundError(f"path must be a checkpoint; there is no {path}")
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            step, stored = state["step"], TrainingConfig(**state["config"])
+            missing = STATE - state.keys()
+            stored = TrainingConfig(**state["config"])
         except Exception as error:
             raise ValueError(f"{path} is not a checkpoint of this library, or is damaged: "
                              f"{error}") from error
+        # All checks come before the first change, so that a bad file leaves the run as it was.
+        if missing:
+            raise ValueError(f"the checkpoint {path} is incomplete: it lacks {sorted(missing)}")
         if stored != self.config:
             ours, theirs = asdict(self.config), asdict(stored)
             other = {k: (theirs[k], ours[k]) for k in ours if theirs[k] != ours[k]}
             raise ValueError(f"the checkpoint {path} was made with another configuration "
                              f"(its value, this run's): {other}")
-        try:
-            self.model.load_state_dict(state["model"])
-            self.ema.load_state_dict(state["ema"])
-        except RuntimeError as error:
-            raise ValueError(f"the checkpoint {path} is of another network: {error}") from error
+        for part in ("model", "ema"):
+            ours = {k: v.shape for k, v in self.model.state_dict().items()}
+            theirs = {k: v.shape for k, v in state[part].items()}
+            if ours != theirs:
+                other = sorted(k for k in {*ours, *theirs} if ours.get(k) != theirs.get(k))
+                raise ValueError(f"the checkpoint {path} is of another network: {len(other)} "
+                                 f"tensors differ, the first is {other[0]}")
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["global_rng"])
         if state["cuda_rng"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"])
-        self.step = step
+        self.step = state["step"]
 
     def _compiled(self):
         # One batch shape, so nothing dynamic; on a GPU the launches of a small network cost

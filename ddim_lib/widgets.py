@@ -45,7 +45,8 @@ def frames_slider(frames: Sequence[np.ndarray], names: Sequence[object], label: 
         pictures.append(picture)
     # The names as a slider of their own: a Stack is chosen by index, and readers want the value.
     slider = ipywidgets.SelectionSlider(options=[(str(name), i) for i, name in enumerate(names)],
-                                        description=label, continuous_update=True)
+                                        description=label, continuous_update=True,
+                                         layout={"width": "420px"})
     stack = ipywidgets.Stack(pictures, selected_index=0)
     ipywidgets.jslink((slider, "index"), (stack, "selected_index"))
     return ipywidgets.VBox([slider, stack])
