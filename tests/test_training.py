@@ -1,6 +1,7 @@
 """Training does what its six steps say, and a run that is stopped continues as if it were not."""
 
 import math
+import os
 from dataclasses import replace
 
 import pytest
@@ -180,6 +181,13 @@ def test_a_checkpoint_is_read_without_running_code(tmp_path):
     assert torch.load(tmp_path / "new" / "run.pt", weights_only=True)["step"] == 0
 
 
+class Evil:
+    """Read without care, this pickle runs a command: it makes a folder."""
+
+    def __reduce__(self):
+        return os.mkdir, ("evil",)
+
+
 def damage(path, kind):
     if kind == "text":
         path.write_text("not a checkpoint")
@@ -190,11 +198,12 @@ def damage(path, kind):
     elif kind == "foreign":
         torch.save({"state_dict": {}}, path)
     elif kind == "code":
-        torch.save({"step": damage}, path)
+        torch.save(Evil(), path)
 
 
 @pytest.mark.parametrize("kind", ["text", "empty", "cut", "foreign", "code"])
-def test_a_damaged_checkpoint_is_an_error_and_changes_nothing(kind, tmp_path):
+def test_a_damaged_checkpoint_is_an_error_and_changes_nothing(kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "run.pt"
     trainer().save(path)
     damage(path, kind)
@@ -204,6 +213,7 @@ def test_a_damaged_checkpoint_is_an_error_and_changes_nothing(kind, tmp_path):
     with pytest.raises(ValueError, match="run.pt is not a checkpoint of this library, or is dam"):
         t.load(path)
     assert_same(everything(t), before)
+    assert not (tmp_path / "evil").exists()
 
 
 def test_a_missing_checkpoint_is_an_error(tmp_path):
@@ -232,7 +242,6 @@ def test_another_network_is_an_error(other, tmp_path):
         trainer().load(tmp_path / "run.pt")
 
 
-@pytest.mark.xfail(strict=True, reason="Trainer.load copies what fits before it finds a misfit")
 @pytest.mark.parametrize("kind", ["network", "part"])
 def test_a_checkpoint_that_does_not_fit_changes_nothing(kind, tmp_path):
     path = tmp_path / "run.pt"
@@ -450,7 +459,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_spares_the_checkpoint(tmp_p
     assert path.read_bytes() == before
 
 
-@pytest.mark.xfail(strict=True, reason="Trainer.run looks at the loss only every log_every steps")
 def test_no_checkpoint_holds_a_loss_that_is_not_finite(tmp_path):
     """Also where it is written more often than the loss is looked at."""
     t, path = trainer(), tmp_path / "run.pt"
