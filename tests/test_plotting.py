@@ -83,7 +83,7 @@ def plt():
 
 
 def test_show_draws_one_figure_with_its_names(plt):
-    images = flat(list(range(0, 240, 40)))
+    images = flat(list(range(60, 240, 30)))
     assert show(images, 3, title="noise", rows=["a", "b"], heads=["1", "2", "3"]) is None
     assert len(plt.get_fignums()) == 1
     (ax,) = plt.gcf().axes
