@@ -119,6 +119,9 @@ def load_folder(folder: str | Path, resolution: int, channels: int = 3, *,
 
     if channels not in (1, 3):
         raise ValueError(f"channels must be 1 or 3, got {channels}")
+    for name, value in (("resolution", resolution), ("limit", limit)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
     folder = Path(folder)
     if not folder.is_dir():
         raise DatasetNotFoundError(f"folder must be a folder with pictures; there is no {folder}")

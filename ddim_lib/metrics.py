@@ -78,6 +78,9 @@ def confidence(images: Tensor, classifier: DigitClassifier | None = None) -> tup
 
     Returns:
         labels, int64, shape (N,); probabilities of those labels, shape (N,).
+
+    A high confidence does not make a picture a digit: the classifier knows nothing else and is
+    sure of pure noise too. Read it beside the distance.
     """
     classifier = classifier or load_classifier(images.device)
     logits = in_batches(classifier, images.clamp(-1, 1))
@@ -94,6 +97,10 @@ class FrechetDistance:
         reference: images in [-1, 1], shape (N, 1, 28, 28), or None for the shipped statistics
             of all 60,000 MNIST training digits.
         classifier: the extractor; where left out, the shipped one.
+
+    Raises:
+        ValueError: another classifier without a reference: the shipped statistics are of the
+            shipped classifier's features.
     """
 
     def __init__(self, reference: Tensor | None = None,
@@ -104,6 +111,9 @@ class FrechetDistance:
             raise ImportError("the Fréchet distance needs torchmetrics: "
                               'pip install "ddim-lib[train]"') from error
 
+        if reference is None and classifier is not None and not _is_shipped(classifier):
+            raise ValueError("reference must be given with a classifier of one's own, got None: "
+                             "the shipped statistics are of the shipped classifier's features")
         self.classifier = classifier or load_classifier()
         extractor = _Features(self.classifier)
         self._metric = FrechetInceptionDistance(feature=extractor, reset_real_features=False)
@@ -147,6 +157,12 @@ class FrechetDistance:
             raise ValueError(f"images must be at least 2 for a covariance, got {len(images)}")
         for part in images.split(500):
             self._metric.update(part.clamp(-1, 1).to(self._metric.device), real=real)
+
+
+def _is_shipped(classifier: nn.Module) -> bool:
+    ours, theirs = load_classifier().state_dict(), classifier.state_dict()
+    return ours.keys() == theirs.keys() and all(
+        torch.equal(value, theirs[key].cpu()) for key, value in ours.items())
 
 
 class _Features(nn.Module):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -120,6 +121,8 @@ def sample_iter(model: Model, schedule: Schedule, *, steps: int | Sequence[int] 
         if seeds is None:
             raise ValueError("seeds or x_T must be given, got neither")
         x_T = noise_from_seeds(seeds, _shape(model, shape))  # noqa: N806
+    elif seeds is not None and len(seeds) != len(x_T):
+        raise ValueError(f"seeds must be one an image of x_T, {len(x_T)}, got {len(seeds)}")
     noise = _step_noise(seeds, x_T) if eta != 0 else None
     return _walk(model, schedule, x_T.to(device), transitions, eta, noise, clip)
 
@@ -240,7 +243,8 @@ def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
     cosine = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
     theta = torch.acos(cosine.clamp(-1, 1)).unsqueeze(1)
     sin = torch.sin(theta)
-    near = sin < 1e-6  # parallel vectors: the formula is 0/0 and its limit is the line
+    # Parallel vectors, and one of length 0: the formula is 0/0 and the line does instead.
+    near = ~(sin >= 1e-6)
     safe = torch.where(near, torch.ones_like(sin), sin)
     wa = torch.where(near, torch.full_like(sin, 1 - weight), torch.sin((1 - weight) * theta) / safe)
     wb = torch.where(near, torch.full_like(sin, weight), torch.sin(weight * theta) / safe)
@@ -248,14 +252,14 @@ def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
 
 
 def _check_seeds(seeds: Sequence[int]) -> list[int]:
-    seeds = [int(seed) for seed in seeds]
+    seeds = [seed.item() if isinstance(seed, Tensor) else seed for seed in seeds]
     if not seeds:
         raise ValueError("seeds must name at least one image, got an empty list")
     for seed in seeds:
         # torch's generator on the CPU looks at the low 32 bits alone.
-        if not 0 <= seed < 2**32:
-            raise ValueError(f"every seed must be in 0..2^32-1, got {seed}")
-    return seeds
+        if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+            raise ValueError(f"every seed must be a whole number in 0..2^32-1, got {seed!r}")
+    return [int(seed) for seed in seeds]
 
 
 def _shape(model: Model, shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
@@ -277,14 +281,15 @@ def _device(model: Model, device: str | torch.device | None) -> torch.device:
 @contextmanager
 def _evaluating(model: Model):
     """Dropout off while the sampler asks, and the mode restored after."""
-    training = isinstance(model, nn.Module) and model.training
-    if training:
-        model.eval()
+    # Each part's own mode: some may have been frozen on purpose.
+    training = [m for m in model.modules() if m.training] if isinstance(model, nn.Module) else []
+    for module in training:
+        module.training = False
     try:
         yield
     finally:
-        if training:
-            model.train()
+        for module in training:
+            module.training = True
 
 
 def _bar(total: int, progress: bool):

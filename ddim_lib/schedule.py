@@ -7,8 +7,9 @@ bar. alpha_0 = 1 (no noise) and t = 1..T wherever a reader looks.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -69,9 +70,9 @@ class Schedule:
 
     def at(self, t: int) -> float:
         """alpha_t as a Python float, for t in 0..T."""
-        if not 0 <= t <= self.T:
-            raise ValueError(f"t must be in 0..{self.T}, got {t}")
-        return self.alpha[t].item()
+        if not isinstance(t, Integral) or not 0 <= t <= self.T:
+            raise ValueError(f"t must be a whole number in 0..{self.T}, got {t!r}")
+        return self.alpha[int(t)].item()
 
     def add_noise(self, x0: Tensor, t: int | Tensor, noise: Tensor) -> Tensor:
         """x_t = sqrt(alpha_t) x_0 + sqrt(1 - alpha_t) noise (DDIM eq. 4; the book's eq. 1).
@@ -84,7 +85,7 @@ class Schedule:
         if noise.shape != x0.shape:
             raise ValueError(f"noise must have the shape of x0, {tuple(x0.shape)}, "
                              f"got {tuple(noise.shape)}")
-        if isinstance(t, int):
+        if isinstance(t, Integral):
             a = self.at(t)
             return math.sqrt(a) * x0 + math.sqrt(1 - a) * noise
         if t.shape != x0.shape[:1]:
@@ -184,10 +185,12 @@ def timesteps(T: int, steps: int | Sequence[int], spacing: str = "trailing") -> 
     _check_T(T)
     if spacing not in SPACINGS:
         raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
-    if not isinstance(steps, int):
+    if isinstance(steps, Iterable):
         return _own_list(T, steps)
-    if isinstance(steps, bool) or not 1 <= steps <= T:
-        raise ValueError(f"steps must be in 1..{T} (the schedule has T = {T}), got {steps}")
+    if not isinstance(steps, Integral) or isinstance(steps, bool) or not 1 <= steps <= T:
+        raise ValueError(f"steps must be a whole number in 1..{T} (the schedule has T = {T}), or "
+                         f"a list of timesteps, got {steps!r}")
+    steps = int(steps)
     if spacing == "trailing":
         return [T * i // steps for i in range(1, steps + 1)]
     if spacing == "leading":
@@ -199,12 +202,14 @@ def timesteps(T: int, steps: int | Sequence[int], spacing: str = "trailing") -> 
 
 
 def _own_list(T: int, taus: Sequence[int]) -> list[int]:  # noqa: N803
-    taus = [int(t) if float(t) == int(t) else t for t in taus]
+    taus = [t.item() if isinstance(t, Tensor) else t for t in taus]
+    taus = [int(t) if isinstance(t, float) and t.is_integer() else t for t in taus]
     if not taus:
         raise ValueError("steps must name at least one timestep, got an empty list")
     for t in taus:
-        if not isinstance(t, int) or not 1 <= t <= T:
-            raise ValueError(f"every timestep must be a whole number in 1..{T}, got {t}")
+        if not isinstance(t, Integral) or isinstance(t, bool) or not 1 <= t <= T:
+            raise ValueError(f"every timestep must be a whole number in 1..{T}, got {t!r}")
+    taus = [int(t) for t in taus]
     for a, b in zip(taus, taus[1:], strict=False):
         if b <= a:
             raise ValueError(f"timesteps must increase strictly, got {a} before {b}")

@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from ddim_lib.datasets import to_float
 from ddim_lib.schedule import Schedule
 
-
 # What a checkpoint holds: all of it, or the run would go on differently.
-STATE = {"config", "step", "model", "ema", "optimizer", "scaler", "generator", "global_rng",
+STATE = {"config", "run", "step", "model", "ema", "optimizer", "scaler", "generator", "global_rng",
          "cuda_rng"}
 
 
@@ -230,9 +229,18 @@ class Trainer:
             bar.close()
         return record
 
+    def _identity(self) -> str:
+        """What beside the configuration must be the same for a resume to be the same run."""
+        network = getattr(self.model, "config", type(self.model).__name__)
+        schedule = self.schedule
+        return (f"{network}, schedule {schedule.name} {dict(schedule.parameters)} with "
+                f"T = {schedule.T}, images {tuple(self.images.shape)}")
+
     def _finite(self, loss: Tensor) -> float:
         """A sum of losses as a number; an error before anything good is overwritten."""
         value = loss.item()
+        if not all(torch.isfinite(p).all() for p in self.model.parameters()):
+            value = math.nan  # the step after a finite loss can still have spoiled the weights
         if not math.isfinite(value):
             raise FloatingPointError(
                 f"the loss is {value} at step {self.step}; a smaller lr than {self.config.lr} or "
@@ -242,7 +250,7 @@ class Trainer:
     def save(self, path: str | Path) -> None:
         """Write a checkpoint: to a file beside it first, then renamed, so never half a one."""
         state = {
-            "config": asdict(self.config), "step": self.step,
+            "config": asdict(self.config), "run": self._identity(), "step": self.step,
             "model": self.model.state_dict(), "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
             "generator": self.generator.get_state(), "global_rng": torch.get_rng_state(),
@@ -293,6 +301,9 @@ class Trainer:
                 other = sorted(k for k in {*ours, *theirs} if ours.get(k) != theirs.get(k))
                 raise ValueError(f"the checkpoint {path} is of another network: {len(other)} "
                                  f"tensors differ, the first is {other[0]}")
+        if state["run"] != self._identity():
+            raise ValueError(f"the checkpoint {path} is of another run: it says {state['run']}, "
+                             f"this run is {self._identity()}")
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])

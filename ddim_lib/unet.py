@@ -82,6 +82,7 @@ class UNetConfig:
         return tuple(self.resolution // 2**i for i in range(len(self.ch_mult)))
 
     def to_dict(self) -> dict:
+        """What weights store; ``UNetConfig(**stored)`` is the way back."""
         return asdict(self)
 
 

@@ -56,14 +56,14 @@ def load_weights(path: str | Path, device: str | torch.device = "cpu") -> tuple[
     if header.get("format") != FORMAT or "unet" not in header:
         raise ValueError(f"{path} holds no network of this library: its format is "
                          f"{header.get('format')!r}, expected {FORMAT!r} with an entry 'unet'")
-    model = UNet(UNetConfig(**json.loads(header["unet"])))
-    state = {key: value.float() for key, value in load_file(path).items()}
     try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
+        model = UNet(UNetConfig(**json.loads(header["unet"])))
+        schedule = from_dict(json.loads(header["schedule"]))
+        model.load_state_dict({key: value.float() for key, value in load_file(path).items()})
+    except (RuntimeError, TypeError, KeyError) as error:
         raise ValueError(f"the tensors of {path} do not fit its own description: {error}"
                          ) from error
-    return model.to(device).eval(), from_dict(json.loads(header["schedule"]))
+    return model.to(device).eval(), schedule
 
 
 def save_weights(path: str | Path, model: UNet, schedule: Schedule, *,
@@ -75,6 +75,9 @@ def save_weights(path: str | Path, model: UNet, schedule: Schedule, *,
         dtype: of the stored tensors; float16 halves the file.
         facts: anything JSON can hold: data set, steps, EMA, seed, hardware, date, quality.
     """
+    taken = {"format", "unet", "schedule"} & facts.keys()
+    if taken:
+        raise ValueError(f"facts must not be named {sorted(taken)}: the file says these itself")
     header = {"format": FORMAT, "unet": json.dumps(model.config.to_dict()),
               "schedule": json.dumps(schedule.to_dict()),
               **{key: json.dumps(value) for key, value in facts.items()}}
@@ -88,9 +91,12 @@ def save_tensors(path: str | Path, tensors: dict[str, Tensor], header: dict[str,
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, header)
-    os.chmod(temporary, 0o644)  # safetensors writes for the owner alone
-    os.replace(temporary, path)
+    try:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, header)
+        os.chmod(temporary, 0o644)  # safetensors writes for the owner alone
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_facts(path: str | Path) -> dict:
@@ -144,7 +150,12 @@ def diffusers_config(config: UNetConfig) -> dict:
     """The arguments with which UNet2DModel computes what :class:`UNet` computes.
 
     A wrong one loads without a word and gives wrong pictures.
+
+    Raises:
+        ValueError: ch_mult does not start with 1; UNet2DModel has no such network.
     """
+    if config.ch_mult[0] != 1:
+        raise ValueError(f"ch_mult must start with 1 for diffusers, got {config.ch_mult}")
     attends = [r in config.attn_resolutions for r in config.resolutions]
     return {
         "sample_size": config.resolution, "in_channels": config.in_channels,

@@ -1,7 +1,8 @@
 """A slider over pictures that were computed beforehand.
 
 The frames travel inside the page, and the browser itself links the slider to
-them: it moves with a kernel and without one.
+them: it moves with a kernel and without one. (ipywidgets before 8, which some
+hosts still have, cannot do that; there the kernel moves the pictures.)
 """
 
 from __future__ import annotations
@@ -39,14 +40,21 @@ def frames_slider(frames: Sequence[np.ndarray], names: Sequence[object], label: 
     for frame, name in zip(frames, names, strict=True):
         file = io.BytesIO()
         Image.fromarray(frame).save(file, "PNG", optimize=True)
-        picture = ipywidgets.Image(value=file.getvalue(), format="png", alt=f"{label} = {name}",
+        picture = ipywidgets.Image(value=file.getvalue(), format="png",
                                    width=frame.shape[1] * scale, height=frame.shape[0] * scale)
+        if hasattr(picture, "tooltip"):  # becomes the picture's title, which is read aloud
+            picture.tooltip = f"{label} = {name}"
         picture.add_class("ddim-frame")
         pictures.append(picture)
     # The names as a slider of their own: a Stack is chosen by index, and readers want the value.
     slider = ipywidgets.SelectionSlider(options=[(str(name), i) for i, name in enumerate(names)],
                                         description=label, continuous_update=True,
                                          layout={"width": "420px"})
+    if not hasattr(ipywidgets, "Stack"):
+        shown = pictures[0]
+        values = [picture.value for picture in pictures]
+        slider.observe(lambda change: setattr(shown, "value", values[change["new"]]), "index")
+        return ipywidgets.VBox([slider, shown])
     stack = ipywidgets.Stack(pictures, selected_index=0)
     ipywidgets.jslink((slider, "index"), (stack, "selected_index"))
     return ipywidgets.VBox([slider, stack])

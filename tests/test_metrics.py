@@ -125,9 +125,18 @@ def test_a_reference_survives_its_file(tmp_path, monkeypatch):
     distance.save_reference(tmp_path / "stats" / "mnist-train.safetensors", n=700)
     assert read_facts(tmp_path / "stats" / "mnist-train.safetensors") == {"n": 700}
     monkeypatch.setattr(metrics, "data_folder", lambda: tmp_path)
-    again = FrechetDistance(None, Pixels())
+    monkeypatch.setattr(metrics, "load_classifier", lambda *device: Pixels())
+    again = FrechetDistance()
     assert again.reference_size == 700
     assert again(b) == pytest.approx(distance(b), rel=1e-6)
+
+
+def test_the_shipped_statistics_go_with_the_shipped_classifier_alone():
+    from ddim_lib.metrics import DigitClassifier, load_classifier
+
+    assert FrechetDistance(None, load_classifier()).reference_size == 60_000
+    with pytest.raises(ValueError, match="reference must be given with a classifier of one's own"):
+        FrechetDistance(None, DigitClassifier())
 
 
 # The classifier ----------------------------------------------------------------------------------

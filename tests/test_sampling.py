@@ -677,13 +677,13 @@ def test_a_missing_z_is_an_error():
 @pytest.mark.parametrize("options, message", [
     ({}, "seeds or x_T must be given, got neither"),
     ({"seeds": []}, "seeds must name at least one image, got an empty list"),
-    ({"seeds": [-1]}, r"every seed must be in 0\.\.2\^32-1, got -1"),
-    ({"seeds": [2**32]}, rf"every seed must be in 0\.\.2\^32-1, got {2**32}"),
+    ({"seeds": [-1]}, r"every seed must be a whole number in 0\.\.2\^32-1, got -1"),
+    ({"seeds": [2**32]}, rf"every seed must be a whole number in 0\.\.2\^32-1, got {2**32}"),
     ({"x_T": torch.zeros(1, *SHAPE), "eta": 1.0},
      "seeds must be given where eta is not 0, got None"),
     ({"x_T": torch.zeros(1, *SHAPE), "eta": 1.0, "seeds": [1, 2]},
      "seeds must be one an image of x_T, 1, got 2"),
-    ({"seeds": [1], "steps": 1001}, r"steps must be in 1\.\.1000"),
+    ({"seeds": [1], "steps": 1001}, r"steps must be a whole number in 1\.\.1000"),
     ({"seeds": [1], "spacing": "uniform"}, "spacing must be one of"),
 ])
 @pytest.mark.parametrize("call", [sample, sample_iter])
@@ -713,3 +713,29 @@ def test_an_empty_batch_is_an_error(batch_size):
 def test_seeds_that_do_not_fit_the_start_are_an_error_without_noise_too():
     with pytest.raises(ValueError, match="seeds must be one an image of x_T, 1, got 2"):
         sample(Exact(), SCHEDULE, x_T=torch.zeros(1, *SHAPE), seeds=[1, 2], progress=False)
+
+
+@pytest.mark.parametrize("seed", [1.7, "3", None])
+def test_a_seed_that_is_no_whole_number_is_an_error(seed):
+    with pytest.raises(ValueError, match="every seed must be a whole number"):
+        noise_from_seeds([seed], (1, 2, 2))
+
+
+def test_slerp_with_a_vector_of_length_0_is_the_line():
+    x, y = torch.zeros(1, 4), torch.tensor([[0.0, 2.0, 0.0, 0.0]])
+    torch.testing.assert_close(slerp(x, y, 0.25), 0.25 * y)
+
+
+def test_a_part_frozen_in_evaluation_mode_stays_so():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.on, self.frozen = nn.Dropout(0.5), nn.Dropout(0.5).eval()
+
+        def forward(self, x, t):
+            assert not self.training and not self.on.training
+            return self.frozen(self.on(x))
+
+    net = Net()
+    sample(net, linear(), seeds=[0], shape=(1, 2, 2), steps=2, progress=False)
+    assert net.training and net.on.training and not net.frozen.training

@@ -135,10 +135,10 @@ def test_a_list_of_ones_own_is_taken_as_it_is(taus):
 
 
 @pytest.mark.parametrize("steps, message", [
-    (0, r"steps must be in 1\.\.1000 .*got 0"),
-    (-3, r"steps must be in 1\.\.1000 .*got -3"),
-    (1001, r"steps must be in 1\.\.1000 .*got 1001"),
-    (True, r"steps must be in 1\.\.1000 .*got True"),
+    (0, r"steps must be a whole number in 1\.\.1000 .*got 0"),
+    (-3, r"steps must be a whole number in 1\.\.1000 .*got -3"),
+    (1001, r"steps must be a whole number in 1\.\.1000 .*got 1001"),
+    (True, r"steps must be a whole number in 1\.\.1000 .*got True"),
     ([], "steps must name at least one timestep, got an empty list"),
     ([0, 5], r"whole number in 1\.\.1000, got 0"),
     ([5, 1001], r"whole number in 1\.\.1000, got 1001"),
@@ -202,11 +202,11 @@ def test_impossible_cosine_parameters_are_errors(offset, max_beta):
 @pytest.mark.parametrize("t", [-1, 1001])
 def test_a_level_outside_0_to_T_is_an_error(t):
     x = torch.zeros(2, 1, 3, 3)
-    with pytest.raises(ValueError, match=rf"t must be in 0\.\.1000, got {t}"):
+    with pytest.raises(ValueError, match=rf"t must be a whole number in 0\.\.1000, got {t}"):
         linear().at(t)
-    with pytest.raises(ValueError, match=rf"t must be in 0\.\.1000, got {t}"):
+    with pytest.raises(ValueError, match=rf"t must be a whole number in 0\.\.1000, got {t}"):
         linear().add_noise(x, t, x)
-    with pytest.raises(ValueError, match=r"t must be in 0\.\.1000, got "):
+    with pytest.raises(ValueError, match=r"t must be a whole number in 0\.\.1000, got "):
         linear().add_noise(x, torch.tensor([5, t]), x)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ddim_lib.datasets import load_uint8, to_float
-from ddim_lib.schedule import linear
+from ddim_lib.schedule import cosine, linear
 from ddim_lib.training import (
     Progress,
     Trainer,
@@ -521,3 +521,19 @@ def test_images_that_do_not_fit_are_errors():
 def test_a_step_beyond_the_run_is_an_error():
     with pytest.raises(ValueError, match="until must be at most the run's 12 steps, got 13"):
         next(trainer().train(13))
+
+
+def test_another_schedule_or_other_images_are_an_error(tmp_path):
+    """They change what a run computes, and neither the configuration nor a tensor tells."""
+    path = tmp_path / "run.pt"
+    donor = trainer()
+    run(donor, 2)
+    donor.save(path)
+    other = trainer()
+    other.schedule = cosine()
+    fewer = trainer()
+    fewer.images = fewer.images[:-1]
+    for t in (other, fewer):
+        with pytest.raises(ValueError, match="run.pt is of another run"):
+            t.load(path)
+        assert t.step == 0

@@ -207,3 +207,10 @@ def test_no_pickle_ships():
         for path in files:
             if path.suffix == ".safetensors":
                 assert read_facts(path)
+
+
+def test_a_fact_cannot_overwrite_what_the_file_says_itself(tmp_path):
+    network = UNet(UNetConfig(8, 1, 16, (1, 2), 1, (4,), groups=8))
+    with pytest.raises(ValueError, match="facts must not be named .'unet'"):
+        save_weights(tmp_path / "w.safetensors", network, linear(), unet="mine")
+    assert list(tmp_path.iterdir()) == []
