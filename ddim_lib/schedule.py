@@ -94,7 +94,8 @@ class Schedule:
         # The device's own copy of the table, and no range check on a GPU: an
         # index out of range fails there by itself, a check would stall the loop.
         if t.device.type == "cpu" and not ((t >= 0) & (t <= self.T)).all():
-            raise ValueError(f"t must be in 0..{self.T}, got {t.min().item()}..{t.max().item()}")
+            raise ValueError(f"t must be a whole number in 0..{self.T}, got "
+                             f"{t.min().item()}..{t.max().item()}")
         a = self._table(t.device)[t].view(-1, *[1] * (x0.ndim - 1))
         return a.sqrt().to(x0.dtype) * x0 + (1 - a).sqrt().to(x0.dtype) * noise
 
