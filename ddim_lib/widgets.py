@@ -37,13 +37,11 @@ def frames_slider(frames: Sequence[np.ndarray], names: Sequence[object], label: 
         raise ValueError(f"names must be one a frame, {len(frames)} (at least 1), "
                          f"got {len(names)}")
     pictures = []
-    for frame, name in zip(frames, names, strict=True):
+    for frame in frames:
         file = io.BytesIO()
         Image.fromarray(frame).save(file, "PNG", optimize=True)
         picture = ipywidgets.Image(value=file.getvalue(), format="png",
                                    width=frame.shape[1] * scale, height=frame.shape[0] * scale)
-        if hasattr(picture, "tooltip"):  # becomes the picture's title, which is read aloud
-            picture.tooltip = f"{label} = {name}"
         picture.add_class("ddim-frame")
         pictures.append(picture)
     # The names as a slider of their own: a Stack is chosen by index, and readers want the value.

@@ -146,3 +146,17 @@ def test_a_formula_that_cannot_be_read_is_noticed(visit, formula):
         "tex => document.querySelector('article').append(MathJax.tex2chtml(tex))", formula
     )
     assert page.locator(UNREADABLE).count() == 1
+
+
+@pytest.mark.parametrize("name", ["01_noising", "05_fast_sampling", "06_ddim_and_ddpm"])
+def test_the_slider_moves_the_picture_without_a_kernel(visit, name):
+    page, faults = visit(f"book/{name}.html")
+    frames = page.locator(".jupyter-widgets .ddim-frame:visible")
+    frames.wait_for()
+    before = frames.get_attribute("src")
+    handle = page.locator(".jupyter-widgets .noUi-handle").first
+    handle.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(300)
+    assert frames.count() == 1 and frames.get_attribute("src") != before
+    assert faults == []

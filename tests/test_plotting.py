@@ -231,3 +231,13 @@ def test_everything_public_is_documented(module):
             continue
         # A dataclass without a docstring gets its signature for one.
         assert thing.__doc__ and not thing.__doc__.startswith(f"{name}("), name
+
+
+def test_without_a_stack_the_kernel_moves_the_pictures(widgets, monkeypatch):
+    """ipywidgets 7, which some hosts still have, knows no Stack."""
+    monkeypatch.delattr(widgets, "Stack")
+    frames = [np.full((4, 4), level, np.uint8) for level in (0, 255)]
+    slider, picture = frames_slider(frames, [0, 1], "t").children
+    first = picture.value
+    slider.index = 1
+    assert picture.value != first
