@@ -160,3 +160,15 @@ def test_the_slider_moves_the_picture_without_a_kernel(visit, name):
     page.wait_for_timeout(300)
     assert frames.count() == 1 and frames.get_attribute("src") != before
     assert faults == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_wide_formulas_can_be_scrolled_to_their_beginning(visit, name):
+    page, _ = visit(name, viewport={"width": 400, "height": 800})
+    hidden = page.evaluate(
+        """() => [...document.querySelectorAll("article div.math")]
+            .filter(block => [...block.querySelectorAll("mjx-c")].some(glyph =>
+                glyph.getBoundingClientRect().left < block.getBoundingClientRect().left - 1))
+            .map(block => block.textContent.slice(0, 80))"""
+    )
+    assert hidden == []
