@@ -52,10 +52,9 @@ clean:  ## remove what was built, not the environment
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 # Pins already in the file stay unless asked: make lock UPGRADE="--upgrade-package pillow".
-# Python 3.11.5 is the oldest that one of the pinned packages (soupsieve) accepts.
 lock: $(READY)  ## write requirements.lock anew from pyproject.toml
 	$(PY) -m pip install --disable-pip-version-check --quiet uv
-	$(PY) -m uv pip compile --universal --python-version 3.11.5 --all-extras \
+	$(PY) -m uv pip compile --universal --python-version 3.11 --all-extras \
 	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links $(UPGRADE) -o requirements.lock pyproject.toml
 
 address: $(READY)  ## make address REPO=owner/name: move the project's public address everywhere

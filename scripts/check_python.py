@@ -2,8 +2,7 @@
 
 import sys
 
-# The library itself asks for 3.11; one of the exact pins asks for 3.11.5.
-if sys.version_info < (3, 11, 5):
-    sys.stderr.write("This book needs Python 3.11.5 or later; this is " + sys.version + "\n")
+if sys.version_info < (3, 11):
+    sys.stderr.write("This book needs Python 3.11 or later; this is " + sys.version + "\n")
     sys.stderr.write("Name another one: make setup PYTHON=python3.12\n")
     sys.exit(1)
