@@ -124,26 +124,35 @@ _ATTENTION = [("norm", "group_norm"), ("q", "to_q"), ("k", "to_k"), ("v", "to_v"
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
-def to_diffusers(state: dict[str, Tensor], levels: int) -> dict[str, Tensor]:
+def to_diffusers(state: dict[str, Tensor], config: UNetConfig) -> dict[str, Tensor]:
     """Rename this library's (and the original checkpoints') tensors to UNet2DModel's.
 
     Args:
-        state: ``UNet.state_dict()``.
-        levels: ``len(config.ch_mult)``.
+        state: ``UNet(config).state_dict()``.
+        config: of the network; its number of levels decides the names.
     """
-    return {_to_diffusers_key(key, levels): _reshape(key, value, flat=True)
+    return {_to_diffusers_key(key, len(config.ch_mult)): _reshape(key, value, flat=True)
             for key, value in state.items()}
 
 
-def from_diffusers(state: dict[str, Tensor], levels: int) -> dict[str, Tensor]:
-    """The way back; also from older files, whose attention says query, key, value, proj_attn."""
-    ours = {}
+def from_diffusers(state: dict[str, Tensor], config: UNetConfig) -> dict[str, Tensor]:
+    """The way back; also from older files, whose attention says query, key, value, proj_attn.
+
+    Raises:
+        ValueError: a tensor that the network of this configuration does not have.
+    """
+    with torch.device("meta"):  # names alone, no memory
+        ours = {_to_diffusers_key(key, len(config.ch_mult)): key
+                for key in UNet(config).state_dict()}
+    renamed = {}
     for key, value in state.items():
         for old, new in _OLD_ATTENTION.items():
             key = re.sub(rf"(attentions\.\d+)\.{old}\.", rf"\1.{new}.", key)
-        name = _from_diffusers_key(key, levels)
-        ours[name] = _reshape(name, value, flat=False)
-    return ours
+        if key not in ours:
+            raise ValueError(f"state must hold the tensors of this network in diffusers' names; "
+                             f"{key!r} is not among them")
+        renamed[ours[key]] = _reshape(ours[key], value, flat=False)
+    return renamed
 
 
 def diffusers_config(config: UNetConfig) -> dict:
@@ -187,27 +196,6 @@ def _to_diffusers_key(key: str, levels: int) -> str:
     names = _ATTENTION if ".attentions." in key else _BLOCK if ".resnets." in key else []
     for ours, theirs in names:
         key = re.sub(rf"(\.\d+)\.{ours}\.(weight|bias)$", rf"\1.{theirs}.\2", key)
-    return key
-
-
-def _from_diffusers_key(key: str, levels: int) -> str:
-    names = _ATTENTION if ".attentions." in key else _BLOCK if ".resnets." in key else []
-    for ours, theirs in names:
-        key = re.sub(rf"\.{re.escape(theirs)}\.(weight|bias)$", rf".{ours}.\1", key)
-    key = re.sub(r"^up_blocks\.(\d+)", lambda m: f"up_blocks.{levels - 1 - int(m[1])}", key)
-    for pattern, new in (
-        (r"time_embedding\.linear_1\.", "temb.dense.0."),
-        (r"time_embedding\.linear_2\.", "temb.dense.1."),
-        (r"conv_norm_out\.", "norm_out."),
-        (r"(down|up)_blocks\.(\d+)\.resnets\.", r"\1.\2.block."),
-        (r"(down|up)_blocks\.(\d+)\.attentions\.", r"\1.\2.attn."),
-        (r"down_blocks\.(\d+)\.downsamplers\.0\.", r"down.\1.downsample."),
-        (r"up_blocks\.(\d+)\.upsamplers\.0\.", r"up.\1.upsample."),
-        (r"mid_block\.resnets\.0\.", "mid.block_1."),
-        (r"mid_block\.resnets\.1\.", "mid.block_2."),
-        (r"mid_block\.attentions\.0\.", "mid.attn_1."),
-    ):
-        key = re.sub("^" + pattern, new, key)
     return key
 
 

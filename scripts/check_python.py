@@ -2,7 +2,7 @@
 
 import sys
 
-if sys.version_info < (3, 11):
+if sys.version_info < (3, 11):  # noqa: UP036 (older ones are what it is for)
     sys.stderr.write("This book needs Python 3.11 or later; this is " + sys.version + "\n")
     sys.stderr.write("Name another one: make setup PYTHON=python3.12\n")
     sys.exit(1)
