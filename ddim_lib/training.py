@@ -145,7 +145,7 @@ class Trainer:
         torch.manual_seed(config.seed)  # dropout draws from the global generator
 
     def batch(self) -> Tensor:
-        """The images of the present step, float in [-1, 1]: a function of seed and step alone."""
+        """The images of the present step, float in [-1, 1]; seed and step alone decide which."""
         size = self.config.batch_size
         per_epoch = len(self.images) // size
         epoch, position = divmod(self.step, per_epoch)
@@ -165,7 +165,7 @@ class Trainer:
         if until > self.config.steps:
             raise ValueError(f"until must be at most the run's {self.config.steps} steps, "
                              f"got {until}")
-        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        parameters = list(self.model.parameters())
         averages = list(self.ema.parameters())
         self.model.train()
         while self.step < until:

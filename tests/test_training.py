@@ -537,3 +537,13 @@ def test_another_schedule_or_other_images_are_an_error(tmp_path):
         with pytest.raises(ValueError, match="run.pt is of another run"):
             t.load(path)
         assert t.step == 0
+
+
+def test_a_frozen_weight_stays_and_so_does_its_average():
+    t = trainer()
+    t.model.conv_in.requires_grad_(False)
+    before = t.model.conv_in.weight.clone()
+    run(t, 2)
+    assert torch.equal(t.model.conv_in.weight, before)
+    assert torch.equal(t.ema.conv_in.weight, before)
+    assert not torch.equal(t.ema.conv_out.weight, torch.zeros_like(t.ema.conv_out.weight))
