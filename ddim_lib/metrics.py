@@ -8,6 +8,8 @@ pictures at the same n.
 
 from __future__ import annotations
 
+import json
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -58,8 +60,6 @@ def load_classifier(device: str | torch.device = "cpu") -> DigitClassifier:
 
 def save_classifier(path, model: DigitClassifier, **facts) -> None:
     """Write a classifier with its facts; see :func:`ddim_lib.weights.read_facts`."""
-    import json
-
     header = {"format": "ddim_lib classifier 1", **{k: json.dumps(v) for k, v in facts.items()}}
     save_tensors(path, model.state_dict(), header)
 
@@ -140,8 +140,6 @@ class FrechetDistance:
 
     def save_reference(self, path, **facts) -> None:
         """Write the reference's sums, so that it need not be computed again."""
-        import json
-
         tensors = {name: getattr(self._metric, name) for name in STATISTICS}
         save_tensors(path, tensors, {k: json.dumps(v) for k, v in facts.items()})
 

@@ -117,12 +117,9 @@ def sample_iter(model: Model, schedule: Schedule, *, steps: int | Sequence[int] 
     for t, s in transitions:  # an impossible eta is told before the first network call
         coefficients(schedule.at(t), schedule.at(s), eta)
     device = _device(model, device)
+    seeds = _check_start(seeds, x_T)
     if x_T is None:
-        if seeds is None:
-            raise ValueError("seeds or x_T must be given, got neither")
         x_T = noise_from_seeds(seeds, _shape(model, shape))  # noqa: N806
-    elif seeds is not None and len(seeds) != len(x_T):
-        raise ValueError(f"seeds must be one an image of x_T, {len(x_T)}, got {len(seeds)}")
     noise = _step_noise(seeds, x_T) if eta != 0 else None
     return _walk(model, schedule, x_T.to(device), transitions, eta, noise, clip)
 
@@ -144,30 +141,27 @@ def _walk(model, schedule, x, transitions, eta, noise, clip) -> Iterator[Step]:
 
 def sample(model: Model, schedule: Schedule, *, steps: int | Sequence[int] = 50,
            seeds: Sequence[int] | None = None, x_T: Tensor | None = None,  # noqa: N803
-           batch_size: int = 64, progress: bool = True, **options) -> Tensor:
+           spacing: str = "trailing", batch_size: int = 64, progress: bool = True,
+           **options) -> Tensor:
     """Run :func:`sample_iter` to its end: pictures of shape (N, C, H, W), on the CPU.
 
     Args:
         batch_size: how many pictures the network sees at once; it changes the speed and
             the memory, not the pictures.
         progress: a bar over all network calls.
-        options: ``shape``, ``spacing``, ``eta``, ``clip``, ``device``.
+        options: ``shape``, ``eta``, ``clip``, ``device``; all else is as in
+            :func:`sample_iter`.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    if seeds is not None:
-        seeds = _check_seeds(seeds)
-    if x_T is None and seeds is None:
-        raise ValueError("seeds or x_T must be given, got neither")
-    if x_T is not None and seeds is not None and len(seeds) != len(x_T):
-        raise ValueError(f"seeds must be one an image of x_T, {len(x_T)}, got {len(seeds)}")
+    seeds = _check_start(seeds, x_T)
     n = len(seeds) if x_T is None else len(x_T)
-    calls = len(timesteps(schedule.T, steps, options.get("spacing", "trailing")))
+    calls = len(timesteps(schedule.T, steps, spacing))
     done = []
     with _bar(calls * math.ceil(n / batch_size), progress) as bar:
         for i in range(0, n, batch_size):
             part = slice(i, i + batch_size)
-            for last in sample_iter(model, schedule, steps=steps,
+            for last in sample_iter(model, schedule, steps=steps, spacing=spacing,
                                     seeds=None if seeds is None else seeds[part],
                                     x_T=None if x_T is None else x_T[part], **options):
                 bar.update(last.t > 0)
@@ -185,13 +179,10 @@ def noise_from_seeds(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
                         for seed in seeds])
 
 
-def _step_noise(seeds: Sequence[int] | None, x_T: Tensor) -> Callable[[], Tensor]:  # noqa: N803
+def _step_noise(seeds: list[int] | None, x_T: Tensor) -> Callable[[], Tensor]:  # noqa: N803
     """A source of z: each call draws the next one, image by image, from its own seed."""
     if seeds is None:
         raise ValueError("seeds must be given where eta is not 0, got None")
-    seeds = _check_seeds(seeds)
-    if len(seeds) != len(x_T):
-        raise ValueError(f"seeds must be one an image of x_T, {len(x_T)}, got {len(seeds)}")
     # A stream of its own for each seed: with the seed itself the first z would be x_T.
     streams = [int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]) for seed in seeds]
     generators = [torch.Generator().manual_seed(seed) for seed in streams]
@@ -249,6 +240,18 @@ def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
     wa = torch.where(near, torch.full_like(sin, 1 - weight), torch.sin((1 - weight) * theta) / safe)
     wb = torch.where(near, torch.full_like(sin, weight), torch.sin(weight * theta) / safe)
     return (wa * a + wb * b).view_as(x).to(x.dtype)
+
+
+def _check_start(seeds: Sequence[int] | None, x_T: Tensor | None) -> list[int] | None:  # noqa: N803
+    """What a walk starts from: seeds, x_T, or both of one length."""
+    if seeds is None:
+        if x_T is None:
+            raise ValueError("seeds or x_T must be given, got neither")
+        return None
+    seeds = _check_seeds(seeds)
+    if x_T is not None and len(seeds) != len(x_T):
+        raise ValueError(f"seeds must be one an image of x_T, {len(x_T)}, got {len(seeds)}")
+    return seeds
 
 
 def _check_seeds(seeds: Sequence[int]) -> list[int]:

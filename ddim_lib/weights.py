@@ -74,6 +74,10 @@ def save_weights(path: str | Path, model: UNet, schedule: Schedule, *,
         path: the file; written beside itself first, then renamed.
         dtype: of the stored tensors; float16 halves the file.
         facts: anything JSON can hold: data set, steps, EMA, seed, hardware, date, quality.
+
+    Raises:
+        ValueError: a fact is named format, unet or schedule, or the schedule is a table of
+            one's own, which its name cannot rebuild.
     """
     taken = {"format", "unet", "schedule"} & facts.keys()
     if taken:

@@ -38,8 +38,11 @@ def main() -> None:
         return
     if args.what == "merge":
         parts = [json.loads(Path(name).read_text()) for name in args.names]
+        for name in ("n", "seeds", "weights", "extractor", "reference"):
+            if len({part[name] for part in parts}) > 1:
+                raise SystemExit(f"the files differ in {name}: they are not one table")
         rows = [row for part in parts for row in part["rows"]]
-        rows.sort(key=lambda row: (row["spacing"], str(row["eta"]), row["S"]))
+        rows.sort(key=lambda row: (row["spacing"], row["S"], str(row["eta"])))
         result = {**parts[0], "rows": rows}
     else:
         name = args.names[0]
@@ -48,7 +51,7 @@ def main() -> None:
                            ddim_lib.load_pretrained(name, DEVICE))
         if args.compile:
             model = torch.compile(model)
-        measure = globals()[args.what]
+        measure = {"quality": quality, "table": table, "speed": speed, "encode": encode}[args.what]
         result = facts(args)
         # Written after every row: a long run that is stopped keeps what it has measured.
         for part in measure(args, model, schedule):
@@ -135,7 +138,7 @@ def encode(args, model, schedule):
                 back = ddim_lib.sample(model, schedule, x_T=x, steps=steps, progress=False,
                                        spacing=args.spacing, batch_size=args.batch_size)
                 total += ((back - part.cpu()) / 2).square().mean(dim=(1, 2, 3)).sum().item()
-            rows.append({"S": steps, "eta": convention, "spacing": args.spacing,
+            rows.append({"S": steps, "convention": convention, "spacing": args.spacing,
                          "mse": float(f"{total / len(images):.3g}")})
             yield {"seeds": None, "rows": rows}
 

@@ -12,11 +12,10 @@ import io
 
 import numpy as np
 from nbval.plugin import IPyNbCell, IPyNbFile
+from normal_form import STATE, VIEW
 from PIL import Image
 
 PICTURES = ("image/png", "image/jpeg")
-VIEW = "application/vnd.jupyter.widget-view+json"
-STATE = "application/vnd.jupyter.widget-state+json"
 
 # Grey levels of 255. Rounding on another processor changes samples from fixed weights by less
 # than one level; another curve, sample or seed moves whole tiles by tens of levels. How this was

@@ -447,27 +447,19 @@ def test_an_interrupted_run_is_saved(tmp_path):
     assert torch.load(path, weights_only=True)["step"] == 3
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_spares_the_checkpoint(tmp_path):
+# Looked at every second step and where a checkpoint is due: at step 6, and already at step 5
+# where the checkpoints come more often than the looks.
+@pytest.mark.parametrize(("every", "log_every", "step"), [(2, 2, 6), (1, 8, 5)])
+def test_a_loss_that_is_not_finite_stops_the_run_and_spares_the_checkpoint(
+        every, log_every, step, tmp_path):
     t, path = trainer(), tmp_path / "run.pt"
     t.run(4, checkpoint=path, log_every=2, progress=False)
     before = path.read_bytes()
     with torch.no_grad():
         t.model.conv_out.bias.fill_(math.nan)
-    with pytest.raises(FloatingPointError, match=r"the loss is nan at step 6; a smaller lr than "
-                                                 r"0\.01 or fp32 may help"):
-        t.run(checkpoint=path, every=2, log_every=2, progress=False)
-    assert path.read_bytes() == before
-
-
-def test_no_checkpoint_holds_a_loss_that_is_not_finite(tmp_path):
-    """Also where it is written more often than the loss is looked at."""
-    t, path = trainer(), tmp_path / "run.pt"
-    t.run(4, checkpoint=path, log_every=2, progress=False)
-    before = path.read_bytes()
-    with torch.no_grad():
-        t.model.conv_out.bias.fill_(math.nan)
-    with pytest.raises(FloatingPointError, match="the loss is nan"):
-        t.run(checkpoint=path, every=1, log_every=8, progress=False)
+    with pytest.raises(FloatingPointError, match=rf"the loss is nan at step {step}; a smaller lr "
+                                                 r"than 0\.01 or fp32 may help"):
+        t.run(checkpoint=path, every=every, log_every=log_every, progress=False)
     assert path.read_bytes() == before
 
 
