@@ -3,12 +3,14 @@
     python scripts/train_weights.py mnist --out run/mnist
     python scripts/train_weights.py kkanji --folder pictures/ --out run/kkanji --minutes 8
 
-With --minutes the steps are fitted to the time, measured on this machine after a warm-up,
-so that the learning rate still falls to 0 at the end.
+With --minutes the number of steps follows the clock: it is estimated again every few
+steps, so that the learning rate reaches 0 when the time is over, whatever else the
+machine does. Such a run cannot be repeated to the bit, nor resumed.
 """
 
 import argparse
 import json
+import math
 import platform
 import subprocess
 import time
@@ -41,20 +43,22 @@ def main() -> None:
         images, _ = load_uint8(preset.data, download=args.download)
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    if args.minutes:
-        config = replace(config, steps=fit_steps(unet, images, config, args.minutes))
-
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
     trainer = new_trainer(unet, images, config)
+    length = f"{args.minutes:g} minutes" if args.minutes else f"{config.steps:,} steps"
     print(f"{args.preset}: {sum(p.numel() for p in trainer.model.parameters()):,} parameters, "
-          f"{len(images):,} images, {config.steps:,} steps of {config.batch_size} in "
+          f"{len(images):,} images, {length} of {config.batch_size} in "
           f"{trainer.precision} on {hardware()}", flush=True)
     checkpoint = out / "checkpoint.pt"
     if args.resume:
         trainer.load(checkpoint)
     begin = time.perf_counter()
-    record = trainer.run(checkpoint=checkpoint, every=args.every, log_every=args.log_every)
+    if args.minutes:
+        record = run_for(trainer, args.minutes * 60, args.log_every)
+        config = trainer.config
+    else:
+        record = trainer.run(checkpoint=checkpoint, every=args.every, log_every=args.log_every)
     seconds = time.perf_counter() - begin
     facts = {
         "preset": args.preset, "data": args.data_name or args.preset, "images": len(images),
@@ -76,17 +80,29 @@ def new_trainer(unet, images, config) -> Trainer:
     return Trainer(ddim_lib.UNet(unet), ddim_lib.linear(), images, config)
 
 
-def fit_steps(unet, images, config, minutes: float) -> int:
-    """How many steps the minutes hold: 150 steps are timed after 50 for warming up."""
-    torch.backends.cudnn.benchmark = True
-    trainer = new_trainer(unet, images, replace(config, steps=10**6))
-    # .item() waits for the device: the clock must not run ahead of it.
-    list(trainer.train(50))[-1].loss.item()
-    begin = time.perf_counter()
-    list(trainer.train(200))[-1].loss.item()
-    each = (time.perf_counter() - begin) / 150
-    print(f"{each * 1000:.2f} ms a step, {config.batch_size / each:,.0f} images/s", flush=True)
-    return max(200, int(minutes * 60 / each))
+def run_for(trainer: Trainer, seconds: float, chunk: int) -> list[dict]:
+    """Train until the time is over, with the rate at 0 just then."""
+    end, record, each = time.perf_counter() + seconds, [], None
+    while True:
+        begin = time.perf_counter()
+        # The first chunk waits for compilers: its time says nothing of the later ones.
+        left = (end - begin) / each if each else 10**6
+        steps = trainer.step + max(1, int(left))
+        trainer.config = replace(trainer.config, steps=steps)
+        until = min(trainer.step + chunk, steps)
+        total = torch.stack([now.loss for now in trainer.train(until)])
+        loss = total.mean().item()  # waits for the device: the clock must not run ahead of it
+        if not math.isfinite(loss):
+            raise SystemExit(f"the loss is {loss} at step {until}")
+        took = (time.perf_counter() - begin) / len(total)
+        if record:
+            each = took if each is None else 0.8 * each + 0.2 * took
+        record.append({"step": until, "loss": loss})
+        if len(record) % 10 == 0:
+            print(f"step {until:,} of about {steps:,}: loss {loss:.4f}, {took * 1000:.1f} ms",
+                  flush=True)
+        if until == steps:
+            return record
 
 
 def hardware() -> str:
@@ -118,7 +134,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--every", type=int, default=2000, help="steps between checkpoints")
     parser.add_argument("--log-every", type=int, default=100)
     parser.add_argument("--commit", help="code version, where git cannot tell")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.minutes and (args.resume or args.steps):
+        parser.error("--minutes goes neither with --steps nor with --resume")
+    return args
 
 
 if __name__ == "__main__":
