@@ -54,7 +54,7 @@ PRESETS = {
         UNetConfig(64, 3, 64, (1, 2, 2, 3), 1, (16,), dropout=0.0),
         TrainingConfig(steps=20_000, batch_size=128, lr=6e-4, warmup=500, ema_decay=0.9995,
                        flip=True)),
-    "cifar10": Preset(
+    "cifar10-small": Preset(
         "folder",
         UNetConfig(32, 3, 64, (1, 2, 2, 2), 2, (16,), dropout=0.0),
         TrainingConfig(steps=40_000, batch_size=128, lr=6e-4, warmup=500, ema_decay=0.9995,
