@@ -149,7 +149,7 @@ def encode(args, model, schedule):
         raise SystemExit(f"--n must be at most the test set's {len(images)}, got {args.n}")
     rows = []
     for steps in args.steps:
-        for convention in ("source", "destination"):
+        for convention in args.convention:
             errors = []
             for part in images.split(args.batch_size):
                 part = part.to(DEVICE)
@@ -195,6 +195,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--eta", nargs="+", default=[0.0],
                         type=lambda text: text if text == "hat" else float(text))
     parser.add_argument("--spacing", default="trailing")
+    parser.add_argument("--convention", nargs="+", default=["source", "destination"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=500)
     parser.add_argument("--compile", action="store_true")
