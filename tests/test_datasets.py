@@ -1,9 +1,13 @@
 """One call gives pictures in [-1, 1], whatever the set; a missing set says how to get it."""
 
 import hashlib
+import io
 import os
 import pickle
+import random
 import struct
+import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddim_lib import datasets
+from ddim_lib import datasets, pictures
 from ddim_lib.datasets import (
     DatasetNotFoundError,
     data_root,
@@ -77,7 +81,8 @@ def test_the_digits_have_no_test_split():
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (("emnist",), "name must be one of digits, mnist, fashion-mnist, cifar10, got 'emnist' .*"),
+    (("emnist",), "name must be one of digits, mnist, fashion-mnist, cifar10, kkanji, anime-faces, "
+                 "got 'emnist' .*"),
     (("mnist", "valid"), "split must be train or test, got 'valid'"),
 ])
 def test_unknown_names_are_errors(arguments, message):
@@ -281,13 +286,40 @@ def test_large_pictures_are_averaged_not_sampled(tmp_path):
     assert (load_folder(tmp_path, 8, 1)[0, 0, 2:6, 2:6].float() - 127.5).abs().max() < 10
 
 
-@pytest.mark.parametrize("kind", ["text", "cut"])
+@pytest.mark.parametrize("kind", ["text", "cut", "empty"])
 def test_a_picture_that_cannot_be_read_is_named(kind, tmp_path):
     picture(tmp_path / "good.png", numbers(40, 40, 3))
-    bad = tmp_path / "wrong.png"
-    bad.write_bytes(b"no picture" if kind == "text" else
-                    (tmp_path / "good.png").read_bytes()[:1500])
-    with pytest.raises(ValueError, match="cannot read the picture .*wrong.png: "):
+    bad = tmp_path / "deep" / "wrong.png"
+    bad.parent.mkdir()
+    bad.write_bytes({"text": b"no picture", "empty": b"",
+                     "cut": (tmp_path / "good.png").read_bytes()[:1500]}[kind])
+    with pytest.raises(ValueError, match="cannot read the picture .*deep.wrong.png: .*skip_broken"):
+        load_folder(tmp_path, 8)
+
+
+def test_broken_pictures_are_left_out_where_that_is_asked(tmp_path, capsys):
+    good = [numbers(8, 8, 3, seed=i) for i in range(2)]
+    for name, array in zip(("a.png", "z.png"), good, strict=True):
+        picture(tmp_path / name, array)
+    for i in range(6):
+        (tmp_path / f"m{i}.png").write_bytes(b"no picture")
+    found = load_folder(tmp_path, 8, skip_broken=True)
+    assert np.array_equal(found.permute(0, 2, 3, 1).numpy(), np.stack(good))
+    out = capsys.readouterr().out
+    assert out.startswith("6 of 8 pictures left out because they cannot be read: m0.png: ")
+    assert "m4.png: " in out and "m5.png" not in out and out.endswith("; ..\n")
+    with pytest.raises(ValueError, match="cannot read 6 of 8 pictures, .*m0.png: .*m4.png: "):
+        load_folder(tmp_path, 8)
+    for name in ("a.png", "z.png"):
+        (tmp_path / name).unlink()
+    with pytest.raises(ValueError, match="cannot read 6 of 6 pictures"):
+        load_folder(tmp_path, 8, skip_broken=True)
+
+
+def test_a_file_too_large_for_a_picture_is_not_read(tmp_path, monkeypatch):
+    picture(tmp_path / "a.png", numbers(8, 8))
+    monkeypatch.setattr(pictures, "LARGEST", 50)
+    with pytest.raises(ValueError, match="a.png: its file has .* bytes, at most 50 may be"):
         load_folder(tmp_path, 8)
 
 
@@ -297,12 +329,335 @@ def test_folders_without_pictures_are_errors(tmp_path):
     (tmp_path / "notes.txt").write_text("no picture")
     with pytest.raises(DatasetNotFoundError, match=r"must hold pictures \(.png, .*holds none"):
         load_folder(tmp_path, 8)
+    with pytest.raises(ValueError, match=r"folder must be a folder, .zip or .tar .*notes.txt"):
+        load_folder(tmp_path / "notes.txt", 8)
+
+
+@pytest.mark.parametrize("name", ["resolution", "limit"])
+def test_sizes_below_one_are_an_error(name, tmp_path):
+    with pytest.raises(ValueError, match=f"{name} must be at least 1, got 0"):
+        load_folder(tmp_path, **({"resolution": 8} | {name: 0}))
 
 
 @pytest.mark.parametrize("channels", [0, 2, 4])
 def test_other_channels_are_an_error(channels, tmp_path):
     with pytest.raises(ValueError, match=f"channels must be 1 or 3, got {channels}"):
         load_folder(tmp_path, 8, channels)
+
+
+# Own pictures: any mode --------------------------------------------------------------------------
+
+def image_of(tmp_path, picture, name="x.png", channels=3, resolution=None, **options):
+    picture.save(tmp_path / name, **options)
+    return load_folder(tmp_path, resolution or picture.width, channels)[0].permute(1, 2, 0).numpy()
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.tif"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bit_grey_is_scaled_not_clipped(name, channels, tmp_path):
+    values = np.array([[0, 128, 129, 256], [257, 1000, 20_000, 32_767],
+                       [32_768, 40_000, 60_000, 65_000], [65_278, 65_407, 65_534, 65_535]])
+    found = image_of(tmp_path, Image.fromarray(values.astype(np.uint16)), name, channels)
+    assert found.shape == (4, 4, channels)
+    assert np.array_equal(found[..., 0], np.rint(values / 257))
+    assert found.min() == 0 and found.max() == 255
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_32_bit_pixels_without_a_white_are_an_error(mode, tmp_path):
+    Image.new(mode, (4, 4), 300).save(tmp_path / "x.tif")
+    with pytest.raises(ValueError, match="x.tif: its pixels are 32-bit numbers"):
+        load_folder(tmp_path, 4)
+
+
+def half_transparent(mode):
+    """Left: opaque dark red (or grey 40); right: the same, wholly transparent."""
+    picture = Image.new("RGBA", (8, 8), (120, 10, 10, 255))
+    picture.paste((120, 10, 10, 0), (4, 0, 8, 8))
+    if mode == "LA":
+        return Image.merge("LA", (Image.new("L", (8, 8), 40), picture.getchannel("A")))
+    if mode == "P":
+        indexed = Image.new("P", (8, 8), 0)
+        indexed.putpalette([120, 10, 10, 120, 10, 10])
+        indexed.paste(1, (4, 0, 8, 8))
+        indexed.info["transparency"] = 1
+        return indexed
+    return picture
+
+
+@pytest.mark.parametrize("mode, name", [
+    *((mode, name) for mode in ("RGBA", "LA", "P") for name in ("x.png", "x.webp")),
+    ("P", "x.gif")])
+def test_transparency_is_laid_on_white(mode, name, tmp_path):
+    options = {"lossless": True, "exact": True} if name == "x.webp" else {}
+    found = image_of(tmp_path, half_transparent(mode), name, **options)
+    assert (found[:, 4:] == 255).all()
+    assert (found[:, :4] == ([40] * 3 if mode == "LA" else [120, 10, 10])).all()
+    grey = image_of(tmp_path, half_transparent(mode), name, channels=1, **options)
+    assert (grey[:, 4:] == 255).all() and (grey[:, :4] < 60).all()
+
+
+def test_half_transparency_is_mixed_with_white(tmp_path):
+    found = image_of(tmp_path, Image.new("RGBA", (4, 4), (0, 100, 200, 51)))
+    assert np.abs(found[0, 0].astype(int) - [204, 224, 244]).max() <= 1
+
+
+def test_a_transparent_grey_level_is_transparent(tmp_path):
+    array = np.array([[7, 200], [200, 7]], np.uint8)
+    found = image_of(tmp_path, Image.fromarray(array), transparency=7)
+    assert found[..., 0].tolist() == [[255, 200], [200, 255]]
+
+
+def test_palettes_bits_and_cmyk_are_colours(tmp_path):
+    indexed = Image.new("P", (4, 4), 1)
+    indexed.putpalette([0, 0, 0, 10, 200, 30])
+    assert (image_of(tmp_path, indexed) == [10, 200, 30]).all()
+    bits = Image.fromarray(np.eye(4, dtype=np.uint8) * 255).convert("1")
+    assert np.array_equal(image_of(tmp_path, bits, channels=1)[..., 0], np.eye(4) * 255)
+    (tmp_path / "x.png").unlink()
+    ink = Image.new("CMYK", (8, 8), (0, 255, 255, 0))  # magenta and yellow: red
+    found = image_of(tmp_path, ink, "x.jpg", quality=100)
+    assert np.abs(found.astype(int) - [255, 0, 0]).max() <= 12
+    assert (image_of(tmp_path, ink, "x.jpg", channels=1, quality=100) < 100).all()
+
+
+@pytest.mark.parametrize("orientation, turned", [
+    (1, lambda a: a), (3, lambda a: np.rot90(a, 2)), (6, lambda a: np.rot90(a, -1)),
+    (8, lambda a: np.rot90(a, 1)), (2, np.fliplr), (4, np.flipud)])
+@pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.webp"])
+def test_exif_orientation_is_followed(name, orientation, turned, tmp_path):
+    array = np.zeros((16, 16), np.uint8)
+    array[:8, :8], array[:8, 8:] = 255, 120  # upper left white, upper right grey
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if name == "x.webp" else {"quality": 100}
+    found = image_of(tmp_path, Image.fromarray(array).convert("RGB"), name, 1, exif=exif,
+                     **options)[..., 0]
+    assert np.abs(found.astype(int) - turned(array)).max() <= 3
+
+
+@pytest.mark.parametrize("name", ["x.gif", "x.webp", "x.png"])
+def test_an_animation_gives_its_first_frame(name, tmp_path):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ((200, 0, 0), (0, 200, 0))]
+    options = {"lossless": True} if name == "x.webp" else {}
+    found = image_of(tmp_path, frames[0], name, save_all=True, append_images=frames[1:],
+                     duration=100, **options)
+    assert found.shape == (8, 8, 3) and (found == [200, 0, 0]).all()
+
+
+def test_hidden_files_and_upper_case_endings(tmp_path):
+    for name in ("A.PNG", "b.JpEg", "deep/c.TIFF"):
+        picture(tmp_path / name, numbers(8, 8, 3))
+    for name in ("._A.PNG", ".thumbs/x.png", "__MACOSX/x.png", "deep/._c.tiff"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"no picture")
+    (tmp_path / "folder.png").mkdir()
+    assert load_folder(tmp_path, 8).shape == (3, 3, 8, 8)
+    (tmp_path / ".mine").mkdir()  # but a hidden folder may be asked for by name
+    picture(tmp_path / ".mine" / "x.png", numbers(8, 8, 3))
+    assert load_folder(tmp_path / ".mine", 8).shape == (1, 3, 8, 8)
+
+
+def test_what_was_resized_is_said(tmp_path, capsys):
+    for i, size in enumerate([(8, 8), (8, 8), (8, 9), (16, 16), (4, 4)]):
+        picture(tmp_path / f"{i}.png", numbers(*size))
+    load_folder(tmp_path, 8)
+    assert capsys.readouterr().out == ("3 of 5 pictures were not 8x8: cropped to their middle "
+                                       "square and resized\n")
+    load_folder(tmp_path, 8, limit=3)
+    assert capsys.readouterr().out == ("1 of 3 pictures was not 8x8: cropped to its middle "
+                                       "square and resized\n")
+    load_folder(tmp_path, 8, limit=2)
+    assert capsys.readouterr().out == ""
+
+
+# Archives of pictures ----------------------------------------------------------------------------
+
+def packed(path, files):
+    """files: name -> bytes, stored in an order that is not that of the names."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    items = sorted(files.items())
+    random.Random(1).shuffle(items)
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in items:
+                archive.writestr(name, content)
+    else:
+        mode = {".tar": "w", ".gz": "w:gz", ".tgz": "w:gz", ".bz2": "w:bz2", ".xz": "w:xz"}
+        with tarfile.open(path, mode[path.suffix]) as archive:
+            for name, content in items:
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def png(array):
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "png")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("ending", ["zip", "tar", "tar.gz", "tgz", "tar.bz2", "tar.xz", "ZIP"])
+def test_an_archive_is_read_like_the_folder_in_it(ending, tmp_path):
+    files = {f"top/{i % 3}/{i:02d}.png": png(numbers(6, 6, 3, seed=i)) for i in range(20)}
+    for name, content in files.items():
+        (tmp_path / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "folder" / name).write_bytes(content)
+    junk = {"top/._00.png": b"mac", "__MACOSX/top/00.png": b"mac", "list.txt": b"text"}
+    path = packed(tmp_path / f"x.{ending.lower()}", files | junk)
+    path = path.rename(tmp_path / f"x.{ending}")
+    expected = load_folder(tmp_path / "folder", 6)
+    before = sorted(tmp_path.rglob("*"))
+    assert torch.equal(load_folder(path, 6), expected)
+    assert torch.equal(load_folder(str(path), 6, limit=7), expected[:7])
+    assert sorted(tmp_path.rglob("*")) == before
+    for i, name in enumerate(sorted(files)):
+        assert files[name] == png(expected[i].permute(1, 2, 0).numpy())
+
+
+@pytest.mark.parametrize("ending", ["zip", "tar"])
+def test_a_broken_picture_in_an_archive_is_named(ending, tmp_path, capsys):
+    files = {"a/1.png": png(numbers(6, 6)), "a/2.png": b"no picture"}
+    path = packed(tmp_path / f"x.{ending}", files)
+    with pytest.raises(ValueError, match=f"cannot read the picture .*x.{ending}.a.2.png: "):
+        load_folder(path, 6)
+    assert len(load_folder(path, 6, skip_broken=True)) == 1
+    assert "1 of 2 pictures left out" in capsys.readouterr().out
+
+
+def test_a_damaged_or_locked_member_of_a_zip_is_named(tmp_path):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:  # stored: the bytes of the picture are there
+        archive.writestr("1.png", png(numbers(6, 6)))
+        archive.writestr("2.png", png(numbers(6, 6)))
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"IDAT", b"IDAX", 1))
+    with pytest.raises(ValueError, match="x.zip.1.png: Bad CRC"):
+        load_folder(path, 6)
+    locked = bytearray(content)
+    at = content.rindex(b"PK\x01\x02")
+    locked[at + 8] |= 1  # the directory's flag for encryption
+    locked[content.rindex(b"PK\x03\x04") + 6] |= 1
+    path.write_bytes(locked)
+    with pytest.raises(ValueError, match="x.zip.2.png: .*encrypted"):
+        load_folder(path, 6)
+
+
+@pytest.mark.parametrize("ending", ["zip", "tar", "tar.gz"])
+def test_an_archive_that_is_cut_or_none_is_an_error(ending, tmp_path):
+    files = {f"{i}.png": png(numbers(30, 30, seed=i)) for i in range(9)}
+    path = packed(tmp_path / f"x.{ending}", files)
+    path.write_bytes(path.read_bytes()[:-path.stat().st_size // 2])
+    with pytest.raises(ValueError, match=f"archive .*x.{ending} cannot be read to its end"):
+        load_folder(path, 30)
+    path.write_bytes(b"no archive at all")
+    with pytest.raises(ValueError, match=f"archive .*x.{ending} cannot be read to its end"):
+        load_folder(path, 30)
+
+
+def test_of_two_members_with_one_name_the_later_counts(tmp_path):
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as archive:
+        for value in (10, 200):
+            content = png(np.full((4, 4), value, np.uint8))
+            info = tarfile.TarInfo("x.png")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        link = tarfile.TarInfo("y.png")  # no file of its own
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
+        archive.addfile(link)
+    found = load_folder(path, 4, 1)
+    assert found.shape == (1, 1, 4, 4) and (found == 200).all()
+
+
+# Faces, and CIFAR-10's copy ----------------------------------------------------------------------
+
+@pytest.mark.parametrize("form", ["zip", "folder"])
+def test_faces_are_found_in_the_data_folder(form, tmp_path, monkeypatch):
+    files = {f"faces/{i:05d}.png": numbers(64, 64, 3, seed=i) for i in range(5)}
+    if form == "zip":
+        packed(tmp_path / "anime-faces-64.zip", {n: png(a) for n, a in files.items()})
+    else:
+        for name, array in files.items():
+            picture(tmp_path / "anime-faces" / name, array)
+    monkeypatch.setenv("DDIM_DATA", str(tmp_path))
+    images, labels = load_uint8("anime-faces")
+    assert np.array_equal(images.permute(0, 2, 3, 1).numpy(), np.stack(list(files.values())))
+    assert labels.dtype == torch.int64 and labels.tolist() == [0] * 5
+
+
+@pytest.mark.parametrize("download", [False, True])
+def test_faces_are_never_fetched(download, tmp_path):
+    with pytest.raises(DatasetNotFoundError) as caught:
+        load("anime-faces", root=tmp_path, download=download)
+    for part in (str(tmp_path), "no automatic download", "artists", "DDIM_DATA", "load_folder",
+                 "anime-faces-64.zip or a folder anime-faces"):
+        assert part in str(caught.value)
+    with pytest.raises(ValueError, match="split must be train for the data set 'anime-faces'"):
+        load("anime-faces", "test", root=tmp_path)
+
+
+CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+
+
+def copy_of_cifar10(root, classes=CLASSES):
+    files = {f"train/{c}/{i:04d}.jpg": numbers(32, 32, 3, seed=i)
+             for c in classes for i in range(2)}
+    packed(root / "cifar10-jpg.zip", {n: png(a) for n, a in files.items()} |
+           {"test/cat/0000.jpg": png(numbers(32, 32, 3)), "train/loose.jpg": b"no picture"})
+    return files
+
+
+def test_cifar10s_copy_is_used_and_said_to_be_one(tmp_path, capsys):
+    files = copy_of_cifar10(tmp_path)
+    images, labels = load_uint8("cifar10", root=tmp_path)
+    assert np.array_equal(images.permute(0, 2, 3, 1).numpy(),
+                          np.stack([files[name] for name in sorted(files)]))
+    assert labels.tolist() == [i // 2 for i in range(20)] and labels.dtype == torch.int64
+    assert capsys.readouterr().out == ("cifar10: 20 images from cifar10-jpg.zip, not the set of "
+                                       "50,000: JPEG, a lossy copy\n")
+    with pytest.raises(DatasetNotFoundError, match=r"data set 'cifar10' \(test\)"):
+        load_uint8("cifar10", "test", root=tmp_path)
+
+
+def test_torchvisions_cifar10_goes_before_the_copy(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("torchvision", reason="torchvision is not installed")
+    copy_of_cifar10(tmp_path)
+    expected, _ = write_cifar10(tmp_path, monkeypatch)["train"]
+    assert np.array_equal(load_uint8("cifar10", root=tmp_path)[0].numpy(), expected)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_copy_needs_no_torchvision(tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    copy_of_cifar10(tmp_path)
+    assert len(load_uint8("cifar10", root=tmp_path)[0]) == 20
+
+
+def test_a_copy_with_other_classes_is_an_error(tmp_path):
+    copy_of_cifar10(tmp_path, CLASSES[:9])
+    with pytest.raises(ValueError, match="for ten classes, it has .'airplane'"):
+        load_uint8("cifar10", root=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("DDIM_DATA"),
+                    reason="DDIM_DATA names no folder with faces or CIFAR-10")
+@pytest.mark.parametrize("name, n, side", [("anime-faces", 33_431, 64), ("cifar10", 50_000, 32)])
+def test_the_real_zips(name, n, side, tmp_path, capsys):
+    path = data_root() / {"anime-faces": "anime-faces-64.zip", "cifar10": "cifar10-jpg.zip"}[name]
+    if not path.is_file():
+        pytest.skip(f"the folder that DDIM_DATA names holds no {path.name}")
+    (tmp_path / path.name).symlink_to(path.absolute())
+    images, labels = load_uint8(name, root=tmp_path)
+    assert images.shape == (n, 3, side, side)
+    assert labels.bincount().tolist() == ([5000] * 10 if name == "cifar10" else [n])
+    assert "not" not in capsys.readouterr().out  # none was resized, none is missing
+    assert 80 < images[::50].float().mean() < 200  # photographs and drawings, neither inverted nor
+    assert images[::50].float().std() > 40         # scaled
 
 
 def test_every_name_is_documented():

@@ -1,0 +1,213 @@
+"""Pictures as they come: from a folder, a zip or a tar, of any size and any mode.
+
+An archive is read where it lies, twice: once for the names, once for the pictures,
+both in the order in which it stores them. Nothing is ever unpacked to the disk.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+LARGEST = 1 << 28  # bytes of one picture's file: more is a mistake, or an attack
+BLOCK = 512  # of a tar
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError)
+
+
+class DatasetNotFoundError(FileNotFoundError):
+    """The data are not there; the message says where they were sought and how to get them."""
+
+
+class Entry(NamedTuple):
+    """One picture, not yet read: its name below the folder or in the archive, and its bytes."""
+
+    name: str
+    size: int
+    content: Callable[[], bytes]
+
+
+def read(path: str | Path, resolution: int, channels: int = 3, *, limit: int | None = None,
+         skip_broken: bool = False, keep: Callable[[str], object] = bool
+         ) -> tuple[Tensor, list[str]]:
+    """All pictures below a folder or in an archive, and their names.
+
+    Arguments and errors as :func:`ddim_lib.datasets.load_folder`, and
+
+    Args:
+        keep: of a name, whether its picture is wanted.
+
+    Returns:
+        uint8, shape (N, channels, resolution, resolution), and N names, sorted.
+    """
+    from PIL import Image, ImageOps
+    from tqdm.auto import tqdm
+
+    _check(resolution, channels, limit)
+    path = Path(path)
+    names = sorted(name for name in set(names_in(path)) if keep(name))[:limit]
+    if not names:
+        raise DatasetNotFoundError(f"folder must hold pictures ({', '.join(ENDINGS)}); {path} "
+                                   "holds none")
+    place = {name: i for i, name in enumerate(names)}
+    images = torch.zeros(len(names), channels, resolution, resolution, dtype=torch.uint8)
+    good, resized, broken = torch.zeros(len(names), dtype=torch.bool), 0, {}
+    bar = tqdm(total=len(names), desc=f"pictures in {path.name}")
+    for entry in _entries(path):
+        i = place.get(entry.name)
+        if i is None:
+            continue
+        bar.update()
+        try:
+            if entry.size > LARGEST:
+                raise ValueError(f"its file has {entry.size:,} bytes, at most {LARGEST:,} may be")
+            picture = decode(entry.content(), channels)
+        except Exception as error:  # decoders of a dozen formats raise whatever they like
+            broken[entry.name] = f"{error or type(error).__name__}"
+            continue
+        if picture.size != (resolution, resolution):
+            picture = ImageOps.fit(picture, (resolution, resolution), Image.Resampling.LANCZOS)
+            resized += 1
+        pixels = torch.from_numpy(np.array(picture))
+        images[i] = pixels.view(resolution, resolution, channels).permute(2, 0, 1)
+        good[i] = True
+    bar.close()
+    _report(path, len(names), int(good.sum()), resized, resolution, broken, skip_broken)
+    if good.all():
+        return images, names
+    return images[good], [name for name, fine in zip(names, good.tolist(), strict=True) if fine]
+
+
+def decode(content: bytes, channels: int):
+    """A picture file's bytes as an upright 8-bit Pillow image, grey (1) or RGB (3).
+
+    The first frame of an animation; turned as its EXIF orientation says; transparency laid
+    on white; 16-bit grey scaled so that 65535 is 255; grey from colour by ITU-R 601.
+
+    Raises:
+        Exception: whatever Pillow raises on a file that it cannot read.
+    """
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(content)) as picture:
+        picture.load()
+        ImageOps.exif_transpose(picture, in_place=True)
+        # Pillow's own conversion clips at 255, which turns 16-bit pictures white; its releases
+        # before 11 call 16-bit PNG files "I".
+        if picture.mode.startswith("I;16") or (picture.mode, picture.format) == ("I", "PNG"):
+            values = np.asarray(picture).astype(np.uint32)
+            picture = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+        elif picture.mode in ("I", "F"):
+            raise ValueError("its pixels are 32-bit numbers, and no one says which is white: "
+                             "save it with 8 or 16 bits")
+        if picture.getbands()[-1] in ("A", "a") or "transparency" in picture.info:
+            picture = picture.convert("RGBA")
+            white = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(white, picture)
+        if picture.mode not in ("1", "L", "RGB"):
+            picture = picture.convert("RGB")
+        return picture.convert("L" if channels == 1 else "RGB")
+
+
+def names_in(path: Path) -> list[str]:
+    """The names of all pictures below a folder or in an archive, in the order of storage.
+
+    Raises:
+        DatasetNotFoundError: there is nothing at path.
+        ValueError: path is neither folder nor archive, or an archive that is cut or damaged.
+    """
+    if not path.exists():
+        raise DatasetNotFoundError(f"folder must be a folder, zip or tar with pictures; there is "
+                                   f"no {path}")
+    if path.is_dir():
+        return [entry.name for entry in _entries(path)]
+    if not _kind(path):
+        raise ValueError(f"folder must be a folder, .zip or .tar (.gz, .bz2, .xz), got {path}")
+    try:
+        return [entry.name for entry in _entries(path)]
+    except DAMAGE as error:
+        raise ValueError(f"the archive {path} cannot be read to its end: {error}") from error
+
+
+def _entries(path: Path) -> Iterator[Entry]:
+    walk = _in_folder if path.is_dir() else _in_zip if _kind(path) == "zip" else _in_tar
+    for entry in walk(path):
+        parts = entry.name.split("/")
+        # macOS writes ._NAME.png beside NAME.png, and keeps a second tree in __MACOSX.
+        hidden = any(p == "__MACOSX" or p[:1] == "." and p != ".." for p in parts)
+        if not hidden and entry.name.lower().endswith(ENDINGS):
+            yield entry
+
+
+def _in_folder(folder: Path) -> Iterator[Entry]:
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            yield Entry(file.relative_to(folder).as_posix(), file.stat().st_size, file.read_bytes)
+
+
+def _in_zip(path: Path) -> Iterator[Entry]:
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            if not info.is_dir():
+                yield Entry(_posix(info.filename), info.file_size,
+                            lambda info=info: archive.read(info))
+
+
+def _in_tar(path: Path) -> Iterator[Entry]:
+    with tarfile.open(path) as archive:
+        while (member := archive.next()) is not None:
+            archive.members = []  # it would keep all of them, 1 KB each
+            if member.isreg():
+                yield Entry(_posix(member.name), member.size,
+                            lambda member=member: archive.extractfile(member).read())
+        # tarfile takes a missing end, and a damaged header too, for the end.
+        archive.fileobj.seek(archive.offset)
+        if archive.fileobj.read(BLOCK) != bytes(BLOCK):
+            raise tarfile.ReadError("it lacks its end, or is damaged in the middle")
+
+
+def _posix(name: str) -> str:
+    return str(PurePosixPath(name.replace("\\", "/")))
+
+
+def _kind(path: Path) -> str:
+    found = re.search(r"\.(zip|tar|tgz)(?:\.(?:gz|bz2|xz))?$", path.name.lower())
+    return found[1] if found else ""
+
+
+def _check(resolution: int, channels: int, limit: int | None) -> None:
+    if channels not in (1, 3):
+        raise ValueError(f"channels must be 1 or 3, got {channels}")
+    for name, value in (("resolution", resolution), ("limit", limit)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def _report(path: Path, n: int, read: int, resized: int, resolution: int,
+            broken: dict[str, str], skip_broken: bool) -> None:
+    """Errors for what could not be read; lines on stdout for what was changed or left out."""
+    first = "; ".join(f"{name}: {why}" for name, why in sorted(broken.items())[:5])
+    more = "; .." if len(broken) > 5 else ""
+    if broken and not (skip_broken and read):
+        what = "the picture" if len(broken) == 1 else f"{len(broken)} of {n} pictures,"
+        hint = "" if skip_broken else " (skip_broken=True leaves out what cannot be read)"
+        raise ValueError(f"cannot read {what} {path / first}{more}{hint}")
+    if read + len(broken) != n:
+        raise ValueError(f"{path} changed while it was read: {n - read - len(broken)} of {n} "
+                         "pictures are gone")
+    if broken:
+        print(f"{len(broken)} of {n} pictures left out because they cannot be read: {first}{more}")
+    if resized:
+        print(f"{resized} of {read} pictures {'was' if resized == 1 else 'were'} not "
+              f"{resolution}x{resolution}: cropped to {'its' if resized == 1 else 'their'} middle "
+              "square and resized")
