@@ -1,15 +1,15 @@
-"""Weights on disk: safetensors that say what they are, and how to read others'."""
+"""Weights on disk: safetensors that say what they are."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ddim_lib.conversion import diffusers_config, from_diffusers, to_diffusers  # noqa: F401
 from ddim_lib.schedule import Schedule, from_dict
 from ddim_lib.unet import UNet, UNetConfig
 
@@ -27,19 +27,46 @@ def data_folder() -> Path:
 
 
 def available() -> list[str]:
-    """The names that :func:`load_pretrained` knows: the networks that ship with the library."""
+    """The networks that ship with the library, by the names that :func:`load_pretrained` knows."""
     found = sorted((data_folder() / "weights").glob("*.safetensors"))
     return [path.stem for path in found if "unet" in _header(path)]
 
 
-def load_pretrained(name: str, device: str | torch.device = "cpu") -> tuple[UNet, Schedule]:
-    """A shipped network, ready to sample with, and the schedule it was trained with.
+def load_pretrained(name: str, device: str | torch.device = "cpu", *, variant: str | None = None,
+                    path: str | Path | None = None, download: bool = False
+                    ) -> tuple[UNet, Schedule]:
+    """A trained network, ready to sample with, and the schedule it was trained with.
+
+    Two kinds: those that ship with the library (:func:`available`), and ``"cifar10"``, the
+    published network of the DDPM paper (35.7 M parameters, 143 MB), which must be fetched once:
+    ``load_pretrained("cifar10", download=True)``. Its checksum is compared at each loading.
+
+    Args:
+        name: a shipped network, or ``"cifar10"``.
+        device: where it shall compute.
+        variant: for ``"cifar10"`` alone: ``"ema"`` (the default), the averaged weights that
+            the papers' results come from, published FID 3.21; or ``"hub"``, the files of
+            google/ddpm-cifar10-32, which are **not** averaged, published FID about 12.4.
+        path: for ``"cifar10"`` alone: the published file, or the folder that holds it; where
+            left out, the data folder and the reference code's cache are searched.
+        download: fetch published weights that are not there.
 
     Raises:
-        ValueError: no network of this name ships.
+        ValueError: an unknown name or variant, or a choice that a shipped network does not have.
+        WeightsNotFoundError: published weights are not there (a FileNotFoundError).
+        ChecksumError: a file there is not the published one (a ValueError).
+        DownloadError: no source gave it (an OSError).
     """
+    from ddim_lib import published
+
+    if name in published.NAMES:
+        return published.load(name, device, variant=variant or "ema", path=path, download=download)
     if name not in available():
-        raise ValueError(f"name must be one of {', '.join(available())}, got {name!r}")
+        raise ValueError(f"name must be one of {', '.join(available())} (shipped) or "
+                         f"{', '.join(published.NAMES)} (published, to be fetched), got {name!r}")
+    if variant is not None or path is not None:
+        raise ValueError(f"variant and path are for {', '.join(published.NAMES)} alone; {name} "
+                         f"ships with the library (other files are read by load_weights)")
     return load_weights(data_folder() / "weights" / f"{name}.safetensors", device)
 
 
@@ -119,92 +146,3 @@ def _header(path: Path) -> dict[str, str]:
             return file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path} is not a safetensors file, or is damaged: {error}") from error
-
-
-# diffusers' UNet2DModel is the same network under other names.
-_BLOCK = [("temb_proj", "time_emb_proj"), ("nin_shortcut", "conv_shortcut")]
-_ATTENTION = [("norm", "group_norm"), ("q", "to_q"), ("k", "to_k"), ("v", "to_v"),
-              ("proj_out", "to_out.0")]
-_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-
-
-def to_diffusers(state: dict[str, Tensor], config: UNetConfig) -> dict[str, Tensor]:
-    """Rename this library's (and the original checkpoints') tensors to UNet2DModel's.
-
-    Args:
-        state: ``UNet(config).state_dict()``.
-        config: of the network; its number of levels decides the names.
-    """
-    return {_to_diffusers_key(key, len(config.ch_mult)): _reshape(key, value, flat=True)
-            for key, value in state.items()}
-
-
-def from_diffusers(state: dict[str, Tensor], config: UNetConfig) -> dict[str, Tensor]:
-    """The way back; also from older files, whose attention says query, key, value, proj_attn.
-
-    Raises:
-        ValueError: a tensor that the network of this configuration does not have.
-    """
-    with torch.device("meta"):  # names alone, no memory
-        ours = {_to_diffusers_key(key, len(config.ch_mult)): key
-                for key in UNet(config).state_dict()}
-    renamed = {}
-    for key, value in state.items():
-        for old, new in _OLD_ATTENTION.items():
-            key = re.sub(rf"(attentions\.\d+)\.{old}\.", rf"\1.{new}.", key)
-        if key not in ours:
-            raise ValueError(f"state must hold the tensors of this network in diffusers' names; "
-                             f"{key!r} is not among them")
-        renamed[ours[key]] = _reshape(ours[key], value, flat=False)
-    return renamed
-
-
-def diffusers_config(config: UNetConfig) -> dict:
-    """The arguments with which UNet2DModel computes what :class:`UNet` computes.
-
-    A wrong one loads without a word and gives wrong pictures.
-
-    Raises:
-        ValueError: ch_mult does not start with 1; UNet2DModel has no such network.
-    """
-    if config.ch_mult[0] != 1:
-        raise ValueError(f"ch_mult must start with 1 for diffusers, got {config.ch_mult}")
-    attends = [r in config.attn_resolutions for r in config.resolutions]
-    return {
-        "sample_size": config.resolution, "in_channels": config.in_channels,
-        "out_channels": config.in_channels, "layers_per_block": config.num_res_blocks,
-        "block_out_channels": tuple(config.ch * m for m in config.ch_mult),
-        "down_block_types": tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attends),
-        "up_block_types": tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in attends[::-1]),
-        "downsample_padding": 0, "flip_sin_to_cos": False, "freq_shift": 1, "norm_eps": 1e-6,
-        "norm_num_groups": config.groups, "attention_head_dim": None,
-        "mid_block_scale_factor": 1, "dropout": config.dropout,
-    }
-
-
-def _to_diffusers_key(key: str, levels: int) -> str:
-    for pattern, new in (
-        (r"temb\.dense\.0\.", "time_embedding.linear_1."),
-        (r"temb\.dense\.1\.", "time_embedding.linear_2."),
-        (r"norm_out\.", "conv_norm_out."),
-        (r"(down|up)\.(\d+)\.block\.", r"\1_blocks.\2.resnets."),
-        (r"(down|up)\.(\d+)\.attn\.", r"\1_blocks.\2.attentions."),
-        (r"down\.(\d+)\.downsample\.", r"down_blocks.\1.downsamplers.0."),
-        (r"up\.(\d+)\.upsample\.", r"up_blocks.\1.upsamplers.0."),
-        (r"mid\.block_1\.", "mid_block.resnets.0."),
-        (r"mid\.block_2\.", "mid_block.resnets.1."),
-        (r"mid\.attn_1\.", "mid_block.attentions.0."),
-    ):
-        key = re.sub("^" + pattern, new, key)
-    key = re.sub(r"^up_blocks\.(\d+)", lambda m: f"up_blocks.{levels - 1 - int(m[1])}", key)
-    names = _ATTENTION if ".attentions." in key else _BLOCK if ".resnets." in key else []
-    for ours, theirs in names:
-        key = re.sub(rf"(\.\d+)\.{ours}\.(weight|bias)$", rf"\1.{theirs}.\2", key)
-    return key
-
-
-def _reshape(our_key: str, value: Tensor, flat: bool) -> Tensor:
-    """Attention's 1x1 convolutions are (C, C, 1, 1) here and (C, C) there."""
-    if re.search(r"attn(_1|\.\d+)\.(q|k|v|proj_out)\.weight$", our_key):
-        return value.flatten(1) if flat else value.reshape(*value.shape[:2], 1, 1)
-    return value
