@@ -10,6 +10,7 @@ metric needs is imported where it is used.
 
 __version__ = "0.1.0"
 
+from ddim_lib.checkpoints import read_published, write_diffusers
 from ddim_lib.sampling import (
     Step,
     encode,
@@ -39,6 +40,7 @@ __all__ = [
     "noise_from_seeds",
     "pairs",
     "predict_x0",
+    "read_published",
     "sample",
     "sample_iter",
     "save_weights",
@@ -46,4 +48,5 @@ __all__ = [
     "slerp",
     "step",
     "timesteps",
+    "write_diffusers",
 ]

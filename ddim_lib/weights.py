@@ -49,7 +49,8 @@ def load_pretrained(name: str, device: str | torch.device = "cpu", *, variant: s
             google/ddpm-cifar10-32, which are **not** averaged, published FID about 12.4.
         path: for ``"cifar10"`` alone: the published file, or the folder that holds it; where
             left out, the data folder and the reference code's cache are searched.
-        download: fetch published weights that are not there.
+        download: fetch published weights into the data folder, if they are nowhere; a path is
+            only read.
 
     Raises:
         ValueError: an unknown name or variant, or a choice that a shipped network does not have.

@@ -43,6 +43,11 @@ class Server:
         return f"http://127.0.0.1:{self.httpd.server_port}/file.bin"
 
     def answer(self, request):
+        if request.path.startswith("/moved"):
+            request.send_response(302)
+            request.send_header("Location", request.path.removeprefix("/moved"))
+            request.end_headers()
+            return
         self.asked.append(request.headers["Range"])
         if self.status:
             request.send_error(self.status)
@@ -87,6 +92,7 @@ def serve():
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(module, "TIMEOUT", 5)
     monkeypatch.setattr(module, "CHUNK", 10_000)
 
@@ -139,6 +145,13 @@ def test_one_call_asks_again_for_the_rest(serve, goal):
     download([server.url], goal, md5=MD5)
     assert goal.read_bytes() == CONTENT
     assert server.asked == [None, "bytes=70000-", "bytes=120000-"]
+
+
+def test_a_redirection_is_followed_with_the_range(serve, goal):
+    """The public hosts send their visitors on to a storage server."""
+    server = serve(breaks=[70_000])
+    download([server.url.replace("/file", "/moved/file")], goal, md5=MD5)
+    assert goal.read_bytes() == CONTENT and server.asked == [None, "bytes=70000-"]
 
 
 @pytest.mark.parametrize("known", [{"md5": MD5}, {}], ids=["checksum", "tag"])

@@ -301,6 +301,7 @@ class Shop(Server):
 def shop(shelf, monkeypatch):
     files, _ = shelf
     shops = [Shop(files), Shop(files / "ddpm-cifar10-32")]
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     roots = [s.url.rsplit("/", 1)[0] for s in shops]
     monkeypatch.setattr(published, "CHECKPOINT_URLS", [f"{roots[0]}/model-790000.ckpt"])
     monkeypatch.setattr(published, "HUB_URLS", ["http://127.0.0.1:9", roots[1]])

@@ -131,13 +131,15 @@ def test_tensors_that_do_not_fit_their_description_are_an_error(change, tmp_path
 # What ships ---------------------------------------------------------------------------------------
 
 def test_the_shipped_networks_are_named():
-    assert "mnist" in available()
+    assert {"mnist", "cifar10-small"} <= set(available())
     assert not any("classifier" in name for name in available())
 
 
 @pytest.mark.parametrize("name", ["mnist-classifier", "mnist.safetensors", "", "../mnist"])
 def test_another_name_is_an_error(name):
-    with pytest.raises(ValueError, match=rf"name must be one of .*mnist.*, got '{name}'"):
+    """The error names both kinds: what ships, and what is published and must be fetched."""
+    with pytest.raises(ValueError, match=r"name must be one of .*mnist.* .shipped. or cifar10 "
+                                         rf".published, to be fetched., got '{name}'"):
         load_pretrained(name)
 
 
