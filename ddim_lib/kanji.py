@@ -60,8 +60,8 @@ def load(root: str | Path | None = None, *, download: bool = False) -> Kanji:
 
     The data folder may hold the archive, ``kkanji.tar``, the folder ``kkanji2`` unpacked from
     it, or a zip of that folder with PNG or WebP files (``kkanji-64.zip``); a part of the
-    set is used as it is, and said to be one. Decoding takes about 1.2 GB of memory for the whole
-    set, loading it later half of that.
+    set is used as it is, and said to be one. For 140,424 pictures the process grew to 1.6 GiB
+    while it decoded them (50 s on a busy core), and to 1.1 GiB when it loaded them from the cache.
 
     Args:
         root: the data folder; where left out, :func:`datasets.data_root`.

@@ -516,6 +516,15 @@ def test_an_archive_is_read_like_the_folder_in_it(ending, tmp_path):
         assert files[name] == png(expected[i].permute(1, 2, 0).numpy())
 
 
+def test_names_with_backslashes_are_paths(tmp_path):
+    """Some programs on Windows write zips so; a hidden file is hidden there too."""
+    path = packed(tmp_path / "x.zip", {"top\\b.png": png(numbers(6, 6, seed=1)),
+                                       "top\\._b.png": b"mac",
+                                       "top\\a\\c.png": png(numbers(6, 6, seed=2))})
+    _, names = pictures.read(path, 6)
+    assert names == ["top/a/c.png", "top/b.png"]
+
+
 @pytest.mark.parametrize("ending", ["zip", "tar"])
 def test_a_broken_picture_in_an_archive_is_named(ending, tmp_path, capsys):
     files = {"a/1.png": png(numbers(6, 6)), "a/2.png": b"no picture"}

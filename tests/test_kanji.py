@@ -299,6 +299,7 @@ def test_two_data_folders_do_not_share_a_cache(root, tmp_path):
     write_tar(tmp_path / "other" / "kkanji.tar", {"U+4E00/00.png": encoded(brush(1))})
     assert len(kanji.load(tmp_path / "other").images) == 1
     check(kanji.load(root))
+    assert len(caches(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("change", ["archive", "folder", "reader", "cut cache", "strange cache"])
@@ -341,6 +342,17 @@ def test_without_a_place_for_the_cache_it_still_loads_and_says_so(root, tmp_path
     check(kanji.load(root))
     out = capsys.readouterr().out
     assert "the decoded images could not be kept in" in out and out.endswith(WHOLE)
+
+
+def test_a_cache_that_cannot_be_finished_leaves_nothing(root, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError("No space left on device")
+
+    write_tar(root / "kkanji.tar", contents())
+    monkeypatch.setattr(kanji.os, "fsync", full)
+    check(kanji.load(root))
+    assert "No space left on device" in capsys.readouterr().out
+    assert caches(tmp_path) == []
 
 
 # The download ------------------------------------------------------------------------------------
