@@ -158,6 +158,7 @@ def test_half_precision_becomes_float32(narrow, tmp_path):
                tmp_path / "half.ckpt")
     model, _ = read_published(tmp_path / "half.ckpt", config=NARROW)
     for key, value in narrow.state_dict().items():
+        assert model.state_dict()[key].dtype == torch.float32, key
         assert torch.equal(model.state_dict()[key], value.half().float()), key
 
 
