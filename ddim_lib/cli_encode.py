@@ -1,0 +1,143 @@
+"""ddim encode: from pictures to the noise that DDIM draws them from, and back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+import ddim_lib
+from ddim_lib.cli_files import TENSORS, Out, prepare, sheet, write_png, write_tensor
+from ddim_lib.cli_options import (
+    Named,
+    batch_size_option,
+    check_walk,
+    chosen_device,
+    device_option,
+    network,
+    scale_option,
+    spacing_option,
+    steps_option,
+    weights_option,
+)
+from ddim_lib.datasets import to_float
+from ddim_lib.pictures import ENDINGS, decode
+
+CONVENTIONS = ("source", "destination")
+
+
+@click.command()
+@click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path),
+                metavar="PICTURE|FOLDER...")
+@click.option("--out", type=Out(*TENSORS), metavar="FILE",
+              help="The noise: .safetensors or .npy, float32. A missing folder is made.")
+@click.option("--decode", "decoded", type=Out(".png"), metavar="FILE.png",
+              help="Decode too: pictures above reconstructions, and the mean squared error.")
+@click.option("--convention", type=Named(CONVENTIONS), default="source",
+              metavar="|".join(CONVENTIONS), help="The t at which the network is asked (eq. 13).")
+@click.option("--resize", is_flag=True,
+              help="Make pictures fit: middle square, resized (Lanczos), grey for a grey network.")
+@weights_option
+@steps_option(100)
+@spacing_option
+@scale_option
+@batch_size_option
+@device_option
+def encode(pictures, out, decoded, convention, resize, weights, download, steps, spacing, scale,
+           batch_size, device):
+    """Find the noise that DDIM draws given pictures from.
+
+    Give files or folders (searched with their subfolders), and --out, --decode or both. The
+    error is in pixels of [0, 1], the paper's Table 2. Transparency is laid on white.
+
+    \b
+    Examples:
+      ddim encode pictures --steps 20 --out noise.safetensors
+      ddim encode pictures/0.png pictures/1.png --steps 20 --decode both.png
+      ddim encode large.png --resize --convention destination --steps 20 --decode small.png
+    """
+    begin = time.perf_counter()
+    if not (out or decoded):
+        raise click.UsageError("--out or --decode must be given, got neither",
+                               click.get_current_context())
+    device = chosen_device(device)
+    model, schedule, name = network(weights, device, download)
+    taus = check_walk(schedule, steps, spacing)
+    files = find(pictures)
+    x0 = to_float(torch.stack([read(file, model.image_shape, resize) for file in files]))
+    if out:
+        prepare("--out", [out])
+    if decoded:
+        prepare("--decode", [decoded])
+    bar = tqdm(x0.split(batch_size), desc="encoding")
+    latents = torch.cat([ddim_lib.encode(model, schedule, part, steps=taus, convention=convention,
+                                         device=device) for part in bar])
+    if out:
+        write_tensor("--out", out, "latents", latents, weights=name, steps=steps,
+                     spacing=spacing, convention=convention, pictures=[f.name for f in files])
+    if decoded:
+        back = ddim_lib.sample(model, schedule, x_T=latents, steps=taus, batch_size=batch_size,
+                               device=device)
+        error = ((back - x0) / 2).double().square().mean().item()
+        write_png("--decode", decoded, pairs(x0, back, scale))
+        click.echo(f"mean squared error {error:.3g} (pixels in [0, 1])")
+    click.echo(f"{len(files)} pictures, {len(taus)} steps ({spacing}, {convention}), "
+               f"{time.perf_counter() - begin:.1f} s on {device.type}: "
+               f"{', '.join(str(path) for path in (out, decoded) if path)}")
+
+
+def pairs(x0: Tensor, back: Tensor, scale: int, columns: int = 8) -> np.ndarray:
+    """Rows of pictures, each above the row of its reconstructions."""
+    white = x0.new_ones(columns, *x0.shape[1:])
+    rows = []
+    for a, b in zip(x0.split(columns), back.split(columns), strict=True):
+        rows += [a, white[len(a):], b, white[len(a):]] if len(x0) > columns else [a, b]
+    return sheet(torch.cat(rows), min(columns, len(x0)), scale)
+
+
+def find(paths: tuple[Path, ...]) -> list[Path]:
+    """The files named, and every picture in the folders named, sorted."""
+    found = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS)
+            if not inside:
+                raise click.BadParameter(f"must be pictures or folders that hold some "
+                                         f"({', '.join(ENDINGS)}); {path} holds none",
+                                         param_hint="'PICTURE|FOLDER...'")
+            found += inside
+        elif path.is_file():
+            found.append(path)
+        else:
+            raise click.BadParameter(f"must be pictures or folders; there is no {path}",
+                                     param_hint="'PICTURE|FOLDER...'")
+    return found
+
+
+def read(path: Path, shape: tuple[int, int, int], resize: bool) -> Tensor:
+    """One picture as uint8, shape (C, H, W); another shape is an error without ``resize``."""
+    from PIL import Image, ImageOps
+
+    channels, height, width = shape
+    try:
+        picture = decode(path.read_bytes(), 3)
+    except Exception as error:  # its decoders raise nearly anything on damaged files
+        raise click.BadParameter(f"{path} cannot be read as a picture: {error}",
+                                 param_hint="'PICTURE|FOLDER...'") from error
+    red, green, blue = picture.split()
+    coloured = not red.tobytes() == green.tobytes() == blue.tobytes()
+    if not resize and (picture.size != (width, height) or channels == 1 and coloured):
+        raise click.BadParameter(
+            f"must be {width}x{height} {'grey' if channels == 1 else 'colour'} for this network, "
+            f"{path} is {picture.width}x{picture.height} {'colour' if coloured else 'grey'}; "
+            "--resize makes it fit", param_hint="'PICTURE|FOLDER...'")
+    if channels == 1:
+        picture = picture.convert("L")
+    if picture.size != (width, height):
+        picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(picture)).view(height, width, channels).permute(2, 0, 1)

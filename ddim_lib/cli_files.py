@@ -1,0 +1,102 @@
+"""Where the commands write to: checked before the work, written whole after it."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import numpy as np
+from torch import Tensor
+
+from ddim_lib.cli_options import Failed
+from ddim_lib.files import replacing, why_not_written
+from ddim_lib.plotting import tile
+from ddim_lib.video import require_mp4, write_gif, write_mp4
+from ddim_lib.weights import save_tensors
+
+TENSORS = (".npy", ".safetensors")
+FILMS = (".gif", ".mp4")
+
+
+class Out(click.ParamType):
+    """A file to write, with one of several endings."""
+
+    name = "file"
+
+    def __init__(self, *endings: str):
+        self.endings = endings
+
+    def convert(self, value, param, ctx):
+        path = Path(value)
+        if path.suffix.lower() not in self.endings:
+            self.fail(f"must end in {' or '.join(self.endings)}, got {value!r}", param, ctx)
+        if path.is_dir():
+            self.fail(f"must be a file, {value!r} is a folder", param, ctx)
+        return path
+
+
+@contextmanager
+def writing(option: str, path: Path) -> Iterator[None]:
+    """Errors of the disk as one line that names the option; all others pass."""
+    try:
+        yield
+    # safetensors and torch.save have errors of their own for a full disk.
+    except Exception as error:
+        why = why_not_written(error)
+        if why is None:
+            raise
+        raise Failed(f"{option} {path} cannot be written: {why}. What was there before is "
+                     "untouched") from error
+
+
+def prepare(option: str, paths: Sequence[Path]) -> None:
+    """Make the folders, try whether they can be written, and look for what MP4 needs."""
+    for path in paths:
+        if path.suffix.lower() == ".mp4":
+            require_mp4()
+        with writing(option, path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+
+
+def write_png(option: str, path: Path, pixels: np.ndarray) -> None:
+    from PIL import Image
+
+    with writing(option, path), replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, "PNG")
+
+
+def write_film(option: str, path: Path, frames: Sequence[np.ndarray], fps: float) -> None:
+    with writing(option, path):
+        (write_mp4 if path.suffix.lower() == ".mp4" else write_gif)(path, frames, fps)
+
+
+def write_tensor(option: str, path: Path, name: str, tensor: Tensor, **facts) -> None:
+    """float32: a .npy array, or a .safetensors file with its facts."""
+    with writing(option, path):
+        if path.suffix.lower() == ".npy":
+            content = io.BytesIO()  # numpy would not say why a file cannot be written
+            np.save(content, tensor.numpy())
+            with replacing(path) as temporary:
+                temporary.write_bytes(content.getbuffer())
+        else:
+            header = {"format": f"ddim_lib {name} 1",
+                      **{key: json.dumps(value) for key, value in facts.items()}}
+            save_tensors(path, {name: tensor}, header)
+
+
+def write_json(option: str, path: Path, value: object) -> None:
+    with writing(option, path), replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n")
+
+
+def sheet(images: Tensor, columns: int, scale: int) -> np.ndarray:
+    """A grid of pictures, each pixel ``scale`` wide."""
+    pixels = tile(images, min(columns, len(images)))
+    return pixels.repeat(scale, axis=0).repeat(scale, axis=1)

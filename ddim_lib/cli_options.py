@@ -1,0 +1,279 @@
+"""What the commands share: the kinds of options, and the one place where errors end."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import torch
+
+from ddim_lib import published
+from ddim_lib.sampling import coefficients, sigma
+from ddim_lib.schedule import SPACINGS, Schedule, pairs, timesteps
+from ddim_lib.weights import available, load_pretrained, load_weights
+
+LARGEST_SEED = 2**32 - 1
+MOST_SEEDS = 1_000_000
+# What the library's docstrings promise for bad input, and what the system says of files. All
+# else (TypeError, KeyError, ..) is a bug of ours and keeps its traceback.
+EXPECTED = (ValueError, OSError, FloatingPointError, MemoryError, torch.OutOfMemoryError)
+
+
+class Commands(click.Group):
+    """The group `ddim`: every expected error is one line on stderr, and exit code 2."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # `ddim .. | head`: click ends quietly
+        except EXPECTED as error:
+            if ctx.params["traceback"]:
+                raise
+            raise Failed(_told(error)) from error
+        except ImportError as error:
+            # The library's own say what to install and stem from the first one; others are bugs.
+            if error.__cause__ is None or ctx.params["traceback"]:
+                raise
+            raise Failed(str(error)) from error
+
+    def main(self, args=None, prog_name=None, **extra):
+        extra["standalone_mode"] = False  # click's own would print usage errors on four lines
+        try:
+            code = super().main(args, prog_name or "ddim", **extra)
+        except click.Abort:
+            click.echo("Stopped.", err=True)
+            sys.exit(130)
+        except click.ClickException as error:
+            message = error.format_message()
+            if type(error) is not click.BadParameter and isinstance(error, click.UsageError) \
+                    and error.ctx is not None:
+                message = f"{message.rstrip('.')}. See {error.ctx.command_path} --help"
+            click.echo("Error: " + " ".join(message.split()), err=True)
+            sys.exit(2)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+class Failed(click.ClickException):
+    """An error that is told in one line."""
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return "the memory does not suffice; a smaller --batch-size may help"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
+@contextmanager
+def blaming(option: str) -> Iterator[None]:
+    """The library's ValueError and FileNotFoundError, as an error of this option."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        raise click.BadParameter(as_options(str(error)), param_hint=f"'{option}'") from error
+
+
+def as_options(message: str) -> str:
+    """The library's advice in the words of the command line."""
+    message = re.sub(r"load_pretrained\('(\w+)', .*?download=True\)", r"--download", message)
+    return message.replace("pass download=True", "pass --download")
+
+
+def near(value: str, names: Sequence[str]) -> str:
+    """"must be one of .., got ..", with the most alike name where there is one."""
+    alike = difflib.get_close_matches(value, names, 1, 0.6)
+    return (f"must be one of {', '.join(names)}, got {value!r}"
+            + (f"; did you mean {alike[0]}?" if alike else ""))
+
+
+class Named(click.ParamType):
+    """One of several names."""
+
+    name = "name"
+
+    def __init__(self, names: Sequence[str]):
+        self.names = list(names)
+
+    def convert(self, value, param, ctx):
+        return value if value in self.names else self.fail(near(value, self.names), param, ctx)
+
+
+class Number(click.ParamType):
+    """A finite number from ``low`` (excluded where ``above``) to ``high``."""
+
+    name = "number"
+
+    def __init__(self, low: float, high: float = math.inf, above: bool = False):
+        self.low, self.high, self.above = low, high, above
+
+    def convert(self, value, param, ctx):
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and self.low <= number <= self.high) \
+                or self.above and number == self.low:
+            most = f" and at most {self.high:g}" if self.high < math.inf else ""
+            least = "above" if self.above else "of at least"
+            self.fail(f"must be a number {least} {self.low:g}{most}, got {value!r}", param, ctx)
+        return number
+
+
+class Eta(click.ParamType):
+    name = "eta"
+
+    def convert(self, value, param, ctx):
+        if value == "hat":
+            return value
+        try:
+            eta = float(value)
+        except ValueError:
+            eta = math.nan
+        if not (math.isfinite(eta) and eta >= 0):
+            self.fail(f"must be a number of at least 0 (0: DDIM, 1: DDPM), or hat, got {value!r}",
+                      param, ctx)
+        return int(eta) if eta.is_integer() else eta
+
+
+class Seeds(click.ParamType):
+    """0-31, or 0,5,7, or both mixed."""
+
+    name = "seeds"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, list):
+            return value
+        seeds = []
+        for part in value.split(","):
+            found = re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", part, re.ASCII)
+            first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+            if first > last or last > LARGEST_SEED:
+                self.fail(f"must be whole numbers in 0..{LARGEST_SEED}, as 0-31 or 0,5,7, got "
+                          f"{value!r}", param, ctx)
+            if len(seeds) + last - first >= MOST_SEEDS:
+                self.fail(f"must be at most {MOST_SEEDS:,} seeds, got {value!r}", param, ctx)
+            seeds.extend(range(first, last + 1))
+        return seeds
+
+
+class Weights(click.ParamType):
+    """A network's name (converted to a string) or a file (to a path)."""
+
+    name = "weights"
+
+    def convert(self, value, param, ctx):
+        names = [*available(), *published.NAMES]
+        if value in names or isinstance(value, Path):
+            return value
+        path = Path(value)
+        if path.suffix in (".ckpt", ".pt", ".pth", ".bin") or path.is_dir():
+            self.fail(f"must be a network's name or a .safetensors file of this library, got "
+                      f"{value!r}; others' weights become one by: ddim weights convert "
+                      f"{value} OUT.safetensors", param, ctx)
+        if not path.is_file():
+            what = "there is no such file; " if path.suffix or len(path.parts) > 1 else ""
+            self.fail(f"{what}{near(value, names)}, or name a file", param, ctx)
+        return path
+
+
+DEVICES = ["auto", "cpu", "cuda"]
+
+
+def option_group(*options):
+    def add(command):
+        for option in reversed(options):
+            command = option(command)
+        return command
+    return add
+
+
+weights_option = option_group(
+    click.option("--weights", type=Weights(), default="mnist", metavar="NAME|FILE",
+                 help="One of ddim weights list, or a file."),
+    click.option("--download", is_flag=True, help="Fetch published weights that are missing."))
+batch_size_option = click.option("--batch-size", type=click.IntRange(min=1), default=64,
+                                 help="Pictures at once: speed and memory, not the result.")
+device_option = click.option("--device", type=Named(DEVICES), default="auto",
+                             metavar="auto|cpu|cuda", help="auto: cuda where there is one.")
+scale_option = click.option("--scale", type=click.IntRange(1, 32), default=2,
+                            help="Screen pixels a pixel, in pictures and films.")
+fps_option = click.option("--fps", type=Number(0, 50, above=True), default=10.0,
+                          help="Frames a second, in films.")
+spacing_option = click.option("--spacing", type=Named(SPACINGS), default="trailing",
+                              metavar="|".join(SPACINGS), help="Which of the levels 1..T.")
+
+
+def steps_option(default: int):
+    return click.option("--steps", type=click.IntRange(min=1), default=default,
+                        help="Network calls a picture, at most T (1000).")
+
+
+walk_options = option_group(
+    steps_option(50),
+    click.option("--eta", type=Eta(), default="0", metavar="NUMBER|hat",
+                 help="0: DDIM, 1: DDPM, hat: DDPM with its large variance."),
+    spacing_option)
+seeds_options = option_group(
+    click.option("--seeds", type=Seeds(), metavar="SEEDS",
+                 help="One a picture: 0-31, or 0,5,7. A seed is the same picture everywhere."),
+    click.option("--n", type=click.IntRange(1, MOST_SEEDS), help="The seeds 0 to n - 1."))
+
+
+def chosen_seeds(seeds: list[int] | None, n: int | None, default: int) -> list[int]:
+    if seeds is not None and n is not None:
+        raise click.UsageError("--seeds and --n exclude each other: give one of them",
+                               click.get_current_context())
+    return seeds if seeds is not None else list(range(default if n is None else n))
+
+
+def chosen_device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise click.BadParameter("must be auto or cpu here, got 'cuda': this PyTorch sees no "
+                                 "CUDA device", param_hint="'--device'")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def hardware(device: torch.device) -> str:
+    import platform
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def network(weights: str | Path, device: torch.device, download: bool):
+    """The network, its schedule, and what it is called."""
+    with blaming("--weights"):
+        if isinstance(weights, Path):
+            return *load_weights(weights, device), weights.stem
+        # Only published ones are ever fetched; those that ship are there.
+        options = {"download": True} if download and weights in published.NAMES else {}
+        return *load_pretrained(weights, device, **options), weights
+
+
+def check_walk(schedule: Schedule, steps: int, spacing: str, eta: float | str = 0.0) -> list[int]:
+    """The levels to visit; an error that names --steps or --eta before any work is done."""
+    with blaming("--steps"):
+        taus = timesteps(schedule.T, steps, spacing)
+    try:
+        for t, s in pairs(taus):
+            coefficients(schedule.at(t), schedule.at(s), eta)
+    except ValueError as error:
+        # eq. 16 is linear in eta, and 1 - alpha_s - sigma^2 must not fall below 0.
+        most = min(math.sqrt(1 - schedule.at(s)) / sigma(schedule.at(t), schedule.at(s), 1.0)
+                   for t, s in pairs(taus) if s)
+        raise click.BadParameter(
+            f"must be at most {math.floor(most * 1e4) / 1e4:g} for {steps} steps ({spacing}), or "
+            f"hat, got {eta:g}: 1 - alpha_s - sigma^2 may not be negative",
+            param_hint="'--eta'") from error
+    return taus

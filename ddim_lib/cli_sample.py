@@ -1,0 +1,201 @@
+"""ddim sample, ddim interpolate: from noise to pictures and films."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import click
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+import ddim_lib
+from ddim_lib.cli_files import (
+    FILMS,
+    TENSORS,
+    Out,
+    prepare,
+    sheet,
+    write_film,
+    write_png,
+    write_tensor,
+)
+from ddim_lib.cli_options import (
+    Named,
+    Seeds,
+    batch_size_option,
+    check_walk,
+    chosen_device,
+    chosen_seeds,
+    device_option,
+    fps_option,
+    network,
+    scale_option,
+    seeds_options,
+    spacing_option,
+    steps_option,
+    walk_options,
+    weights_option,
+)
+from ddim_lib.datasets import to_float, to_uint8
+
+SHOW = ("both", "x", "x0")
+OUT = click.option("--out", "outs", type=Out(".png", *FILMS, *TENSORS), multiple=True,
+                   required=True, metavar="FILE",
+                   help="Its ending decides; may be given several times. A missing folder is made.")
+
+
+@click.command()
+@OUT
+@weights_option
+@walk_options
+@seeds_options
+@click.option("--clip", is_flag=True, help="Hold the prediction of x_0 in [-1, 1] on the way.")
+@click.option("--show", type=Named(SHOW), default="both", metavar="|".join(SHOW),
+              help="In films: x_t, the prediction of x_0, or x_t left and x_0 right.")
+@click.option("--frames", type=click.IntRange(min=2), default=60, help="In films: at most so many.")
+@click.option("--columns", type=click.IntRange(min=1), default=8, help="Pictures a row.")
+@scale_option
+@fps_option
+@batch_size_option
+@device_option
+def sample(outs, weights, download, steps, eta, spacing, seeds, n, clip, show, frames, columns,
+           scale, fps, batch_size, device):
+    """Draw pictures from noise.
+
+    The seeds 0 to 31 where neither --seeds nor --n is given.
+
+    --out FILE ends in .png (a grid), .gif or .mp4 (the way from x_T to x_0), .npy or .safetensors
+    (float32 in [-1, 1], shape (N, C, H, W), unclipped).
+
+    \b
+    Examples:
+      ddim sample --steps 10 --out digits.png
+      ddim sample --n 8 --steps 20 --out way.gif --out digits.npy
+      ddim sample --seeds 0,5,7 --eta 1 --steps 50 --show x0 --out ddpm.gif
+      ddim sample --weights anime-faces --n 4 --steps 5 --columns 2 --out faces.png
+    """
+    begin = time.perf_counter()
+    device = chosen_device(device)
+    seeds = chosen_seeds(seeds, n, 32)
+    model, schedule, name = network(weights, device, download)
+    taus = check_walk(schedule, steps, spacing, eta)
+    prepare("--out", outs)
+    films = any(path.suffix.lower() in FILMS for path in outs)
+    # The frames: numbers of steps of the walk, the first and the result among them.
+    kept = sorted({round(i) for i in np.linspace(0, len(taus), min(frames, len(taus) + 1))})
+    images, history = walk(model, schedule, seeds, batch_size, kept if films else [],
+                           steps=taus, eta=eta, clip=clip, device=device)
+    facts = {"weights": name, "seeds": seeds, "steps": steps, "eta": eta,
+             "spacing": spacing, "clip": clip}
+    film = [moment(history[i], show, columns, scale) for i in kept] if films else []
+    _write(outs, images, film, columns, scale, fps, facts)
+    click.echo(f"{len(images)} pictures, {len(taus)} steps, eta {eta} ({spacing}), "
+               f"{time.perf_counter() - begin:.1f} s on {device.type}: "
+               f"{', '.join(map(str, outs))}")
+
+
+def walk(model, schedule, seeds: list[int], batch_size: int, kept: list[int],
+         **options) -> tuple[Tensor, dict[int, tuple[Tensor, Tensor]]]:
+    """All pictures, and for each step in ``kept`` (x_t, prediction of x_0) as uint8."""
+    done, history = [], {i: ([], []) for i in kept}
+    calls = len(options["steps"]) * math.ceil(len(seeds) / batch_size)
+    with tqdm(total=calls, desc="network calls") as bar:
+        for i in range(0, len(seeds), batch_size):
+            walking = ddim_lib.sample_iter(model, schedule, seeds=seeds[i:i + batch_size],
+                                           **options)
+            for j, now in enumerate(walking):
+                bar.update(now.t > 0)
+                if j in history:  # bytes: a thousand float frames would fill the memory
+                    history[j][0].append(to_uint8(now.x).cpu())
+                    history[j][1].append(to_uint8(now.x0).cpu())
+            done.append(now.x.cpu())
+    return torch.cat(done), {i: (torch.cat(x), torch.cat(x0)) for i, (x, x0) in history.items()}
+
+
+def moment(pair: tuple[Tensor, Tensor], show: str, columns: int, scale: int) -> np.ndarray:
+    """One frame of a film."""
+    x, x0 = (sheet(to_float(part), columns, scale) for part in pair)
+    if show != "both":
+        return x if show == "x" else x0
+    gap = np.full((x.shape[0], 8 * scale, *x.shape[2:]), 255, np.uint8)
+    return np.concatenate([x, gap, x0], axis=1)
+
+
+@click.command()
+@OUT
+@click.option("--seeds", type=Seeds(), metavar="A,B", default="0,1", show_default="0,1; 0-3",
+              help="Two seeds, the ends; four, the corners, with --grid.")
+@click.option("--slerp/--lerp", "spherical", default=True,
+              help="Along the sphere, or straight: lerp leaves the noise's length.")
+@click.option("--grid", is_flag=True, help="Two directions between four corners.")
+@click.option("--frames", type=click.IntRange(2, 1000), default=11, show_default="11; 8",
+              help="From end to end, the ends included; the side, with --grid.")
+@weights_option
+@steps_option(50)
+@spacing_option
+@scale_option
+@fps_option
+@batch_size_option
+@device_option
+@click.pass_context
+def interpolate(ctx, outs, seeds, spherical, grid, frames, weights, download, steps, spacing,
+                scale, fps, batch_size, device):
+    """Draw what lies between two seeds, or in a grid between four.
+
+    --out FILE ends in .png (a strip or a grid), .gif or .mp4 (one after the other; not with
+    --grid), .npy or .safetensors (float32 in [-1, 1], shape (N, C, H, W), unclipped).
+
+    \b
+    Examples:
+      ddim interpolate --seeds 3,8 --steps 20 --out strip.png
+      ddim interpolate --seeds 3,8 --steps 20 --lerp --out straight.png --out straight.gif
+      ddim interpolate --grid --seeds 3,8,5,7 --frames 5 --steps 10 --out grid.png
+    """
+    begin = time.perf_counter()
+    device = chosen_device(device)
+    default = click.core.ParameterSource.DEFAULT
+    if grid and ctx.get_parameter_source("seeds") == default:
+        seeds = [0, 1, 2, 3]
+    if grid and ctx.get_parameter_source("frames") == default:
+        frames = 8
+    wanted = 4 if grid else 2
+    if len(seeds) != wanted:
+        raise click.BadParameter(f"must be {wanted} seeds {'with' if grid else 'without'} --grid, "
+                                 f"got {len(seeds)}", param_hint="'--seeds'")
+    if grid and any(path.suffix.lower() in FILMS for path in outs):
+        raise click.BadParameter("must not be a film with --grid, got "
+                                 f"{', '.join(map(str, outs))}", param_hint="'--out'")
+    model, schedule, name = network(weights, device, download)
+    taus = check_walk(schedule, steps, spacing)
+    prepare("--out", outs)
+    between = ddim_lib.slerp if spherical else torch.lerp
+    ends = ddim_lib.noise_from_seeds(seeds, model.image_shape).split(1)
+    shares = [i / (frames - 1) for i in range(frames)]
+    if grid:  # down the left and the right side first, then across
+        sides = [(between(ends[0], ends[2], v), between(ends[1], ends[3], v)) for v in shares]
+        start = [between(left, right, u) for left, right in sides for u in shares]
+    else:
+        start = [between(*ends, u) for u in shares]
+    images = ddim_lib.sample(model, schedule, x_T=torch.cat(start), steps=taus, device=device,
+                             batch_size=batch_size)
+    film = [sheet(image[None], 1, scale) for image in images] if not grid else []
+    facts = {"weights": name, "seeds": seeds, "steps": steps, "spacing": spacing,
+             "between": "slerp" if spherical else "lerp"}
+    _write(outs, images, film, frames, scale, fps, facts)
+    click.echo(f"{len(images)} pictures between seeds {', '.join(map(str, seeds))}, {len(taus)} "
+               f"steps, {time.perf_counter() - begin:.1f} s on {device.type}: "
+               f"{', '.join(map(str, outs))}")
+
+
+def _write(outs, images: Tensor, film, columns: int, scale: int, fps: float, facts: dict) -> None:
+    for path in outs:
+        ending = path.suffix.lower()
+        if ending == ".png":
+            write_png("--out", path, sheet(images, columns, scale))
+        elif ending in FILMS:
+            write_film("--out", path, film, fps)
+        else:
+            write_tensor("--out", path, "images", images, **facts)

@@ -1,0 +1,201 @@
+"""ddim train: a preset's network on digits, a data set or a folder of one's own."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import zlib
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import torch
+
+import ddim_lib
+from ddim_lib import datasets
+from ddim_lib.cli_files import prepare, write_json, writing
+from ddim_lib.cli_options import (
+    DEVICES,
+    LARGEST_SEED,
+    Named,
+    Number,
+    as_options,
+    blaming,
+    chosen_device,
+    hardware,
+)
+from ddim_lib.cli_run import Stopped, read_run, train_until_the_end
+from ddim_lib.presets import PRESETS
+from ddim_lib.training import Trainer
+from ddim_lib.unet import UNetConfig
+
+ONE_OR_MORE = click.IntRange(min=1)
+
+
+@click.command()
+@click.argument("preset", type=Named(PRESETS), metavar="PRESET")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True,
+              metavar="FOLDER", help="For checkpoint, weights and loss; made where missing.")
+@click.option("--folder", type=click.Path(path_type=Path), metavar="PICTURES",
+              help="A folder, zip or tar to train on; cropped and resized to the network.")
+@click.option("--data", type=Named(datasets.NAMES), metavar="|".join(datasets.NAMES),
+              help="Instead of the preset's data set.")
+@click.option("--download", is_flag=True, help="Fetch a missing data set.")
+@click.option("--steps", type=ONE_OR_MORE, help="Gradient steps, instead of the preset's.")
+@click.option("--batch-size", type=ONE_OR_MORE, help="Instead of the preset's.")
+@click.option("--lr", type=Number(0, above=True), help="Instead of the preset's.")
+@click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0)
+@click.option("--resolution", type=ONE_OR_MORE, help="Instead of the preset's, in pixels.")
+@click.option("--channels", type=Named(["1", "3"]), metavar="1|3", help="1: grey, 3: colour.")
+@click.option("--ch", type=ONE_OR_MORE, help="Width of the network, instead of the preset's.")
+@click.option("--compile", "compiled", is_flag=True, help="Through torch.compile.")
+@click.option("--half", is_flag=True, help="Store the weights as float16.")
+@click.option("--every", type=ONE_OR_MORE, default=1000, help="Steps between checkpoints.")
+@click.option("--log-every", type=ONE_OR_MORE, default=50, help="Steps a loss is a mean of.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
+@click.option("--force", is_flag=True, help="Begin anew over the run in --out.")
+@click.option("--device", type=Named(DEVICES), default="auto", metavar="auto|cpu|cuda",
+              help="auto: cuda where there is one.")
+@click.pass_context
+def train(ctx, preset, out, folder, data, download, steps, batch_size, lr, seed, resolution,
+          channels, ch, compiled, half, every, log_every, resume, force, device):
+    """Train a network.
+
+    PRESET is digits, mnist, mnist-paper, kkanji, anime-faces or cifar10-small.
+
+    FOLDER gets checkpoint.pt, PRESET.safetensors (the averaged weights, with their history) and
+    loss.json. An older run there is only continued (--resume) or overwritten (--force). Ctrl-C
+    saves a checkpoint and says how to go on; a resumed run equals an undisturbed one.
+
+    \b
+    Examples:
+      ddim train digits --steps 10 --out run
+      ddim train digits --steps 10 --out run --resume
+      ddim sample --weights run/digits.safetensors --n 8 --steps 10 --out mine.png
+      ddim train digits --folder pictures --resolution 16 --batch-size 4 --steps 5 --out own
+    """
+    for one, other in (("resume", "force"), ("folder", "data"), ("folder", "download")):
+        if ctx.params[one] and ctx.params[other]:
+            raise click.UsageError(f"--{one} and --{other} exclude each other: give one of them",
+                                   ctx)
+    device = chosen_device(device)
+    checkpoint, weights, log = (out / name for name in (
+        "checkpoint.pt", f"{preset}.safetensors", "loss.json"))
+    check_out(out, (checkpoint, weights, log), resume, force)
+    unet = chosen_network(PRESETS[preset].unet, resolution, channels, ch)
+    given = {"steps": steps, "batch_size": batch_size, "lr": lr}
+    config = replace(PRESETS[preset].training, compile=compiled, seed=seed,
+                     **{key: value for key, value in given.items() if value is not None})
+    images, name = training_pictures(preset, unet, folder, data, download)
+    if len(images) < config.batch_size:
+        raise click.BadParameter(f"must be at most the number of pictures, {len(images)}, got "
+                                 f"{config.batch_size}", param_hint="'--batch-size'")
+    # Convolutions in ten-bit products: several times faster on a GPU, and enough for training.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.manual_seed(config.seed)
+    trainer = Trainer(ddim_lib.UNet(unet), ddim_lib.linear(), images, config, device)
+    run = {"preset": preset, "data": name, "pixels_crc32": zlib.crc32(images.numpy())}
+    if resume:
+        with blaming("--resume"):
+            trainer.load(checkpoint)
+            run = read_run(log, run, trainer.step)
+    prepare("--out", [checkpoint])
+    click.echo(f"{preset}: {sum(p.numel() for p in trainer.model.parameters()):,} parameters, "
+               f"{len(images):,} pictures, steps {trainer.step:,} to {config.steps:,} of "
+               f"{config.batch_size} in {trainer.precision} on {hardware(device)}")
+    try:
+        train_until_the_end(trainer, run, checkpoint, log, every, log_every)
+    except Stopped as stopped:
+        click.echo(f"{stopped}. Go on with: {go_on(ctx)}", err=True)
+        ctx.exit(130)
+    facts = {
+        "preset": preset, "data": name, "images": len(images), "training": asdict(config),
+        "epochs": config.steps * config.batch_size / len(images), "weights": "EMA",
+        "precision": trainer.precision, "seconds": round(run["seconds"]),
+        "hardware": hardware(device), "torch": torch.__version__,
+        "library": ddim_lib.__version__, "commit": commit(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "final_loss": round(run["loss"][-1]["loss"], 5),
+    }
+    with writing("--out", weights):
+        ddim_lib.save_weights(weights, trainer.ema, trainer.schedule,
+                              dtype=torch.float16 if half else torch.float32, **facts)
+    write_json("--out", log, {**facts, "step": trainer.step, **run})
+    click.echo(f"{weights}: loss {run['loss'][-1]['loss']:.4f} after {config.steps:,} steps, "
+               f"{run['seconds']:.0f} s")
+
+
+def check_out(out: Path, files: tuple[Path, ...], resume: bool, force: bool) -> None:
+    found = [path.name for path in files if path.exists()]
+    if resume and files[0].name not in found:
+        raise click.BadParameter(f"there is no {files[0].name} in {out} to go on from",
+                                 param_hint="'--resume'")
+    if found and not resume and not force:
+        raise click.BadParameter(f"{out} already holds a run ({', '.join(found)}): --resume "
+                                 "goes on with it, --force begins anew over it",
+                                 param_hint="'--out'")
+
+
+def chosen_network(unet: UNetConfig, resolution: int | None, channels: str | None,
+                   ch: int | None) -> UNetConfig:
+    """The preset's network with another size; attention stays at the levels where it was."""
+    levels = [i for i, r in enumerate(unet.resolutions) if r in unet.attn_resolutions]
+    changes = {"in_channels": int(channels or unet.in_channels), "ch": ch or unet.ch}
+    if resolution:
+        changes |= {"resolution": resolution,
+                    "attn_resolutions": tuple(resolution // 2**i for i in levels)}
+    with blaming("--resolution" if resolution and resolution % unet.divisor else "--ch"):
+        return replace(unet, **changes)
+
+
+def training_pictures(preset: str, unet: UNetConfig, folder: Path | None, data: str | None,
+             download: bool) -> tuple[torch.Tensor, str]:
+    """uint8 images that fit the network, and what they are called."""
+    if folder is not None:
+        with blaming("--folder"):
+            return datasets.load_folder(folder, unet.resolution,
+                                        unet.in_channels), folder.resolve().name
+    name = data or PRESETS[preset].data
+    if name == "folder":
+        raise click.UsageError(f"--folder must be given: the preset {preset} trains on a folder "
+                               "of pictures", click.get_current_context())
+    try:
+        images, _ = datasets.load_uint8(name, download=download)
+    except datasets.DatasetNotFoundError as error:
+        raise click.BadParameter(as_options(str(error)), param_hint="'--data'") from error
+    shape = (unet.in_channels, unet.resolution, unet.resolution)
+    if tuple(images.shape[1:]) != shape:
+        raise click.BadParameter(
+            f"must have the network's shape {shape}; {name} has {tuple(images.shape[1:])}: choose "
+            f"another preset, or --resolution {images.shape[2]} --channels {images.shape[1]}",
+            param_hint="'--data'")
+    return images, name
+
+
+def go_on(ctx: click.Context) -> str:
+    """The command that continues this run: as it was typed, with --resume, without --force."""
+    words = ctx.command_path.split()
+    for option in ctx.command.params:
+        value = ctx.params[option.name]
+        if option.name in ("resume", "force") or \
+                ctx.get_parameter_source(option.name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        if isinstance(option, click.Argument):
+            words.append(value)
+        else:
+            words += [option.opts[-1]] if option.is_flag else [option.opts[-1], str(value)]
+    return shlex.join([*words, "--resume"])
+
+
+def commit() -> str:
+    """The code version, where the library runs from a checkout."""
+    root = Path(ddim_lib.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return "none (installed)"
+    try:
+        done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=root, text=True,
+                              capture_output=True)
+    except FileNotFoundError:
+        return "unknown (no git)"
+    return done.stdout.strip() or "unknown"

@@ -1,0 +1,161 @@
+"""ddim weights: which networks there are, what they are, and other libraries' formats."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import click
+import torch
+
+import ddim_lib
+from ddim_lib import published
+from ddim_lib.checkpoints import read_published, write_diffusers
+from ddim_lib.cli_files import prepare, writing
+from ddim_lib.cli_options import Failed, Weights, blaming
+from ddim_lib.cli_train import chosen_network
+from ddim_lib.weights import available, data_folder, read_facts
+
+OURS = ("format", "unet", "schedule")  # what save_weights says itself
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def weights(ctx):
+    """List, describe and convert weights."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@weights.command("list")
+def list_():
+    """The networks that ship: name, shape of a picture, parameters, megabytes, data.
+
+    \b
+    Examples:
+      ddim weights list
+    """
+    for name in available():
+        path = shipped(name)
+        facts = read_facts(path)
+        unet = facts["unet"]
+        shape = f"{unet['in_channels']}x{unet['resolution']}x{unet['resolution']}"
+        click.echo(f"{name:15} {shape:8} {parameters(path) / 1e6:6.2f} M "
+                   f"{path.stat().st_size / 1e6:6.1f} MB  {facts.get('data', '')}")
+    click.echo("To be fetched once, with --download (143 MB): " + ", ".join(published.NAMES))
+
+
+@weights.command()
+@click.argument("source", type=Weights(), metavar="NAME|FILE")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def info(source, as_json):
+    """What a weights file says of itself: network, schedule, training, quality.
+
+    \b
+    Examples:
+      ddim weights info mnist
+      ddim weights info kkanji --json
+    """
+    if source in published.NAMES:
+        raise Failed(f"NAME|FILE: {source} is published by others and says nothing of itself; "
+                     "ddim weights list names the networks that ship")
+    with blaming("NAME|FILE"):
+        path = source if isinstance(source, Path) else shipped(source)
+        facts = read_facts(path)
+        facts = {"file": path.name, "parameters": parameters(path), **facts}
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    for name in [*[key for key in ("file", "parameters", *OURS) if key in facts],
+                 *sorted(facts.keys() - {"file", "parameters", *OURS})]:
+        value = facts[name]
+        if isinstance(value, dict):
+            value = ", ".join(f"{k} {v}" for k, v in value.items())
+        click.echo(f"{name:14} {value}")
+
+
+@weights.command()
+@click.argument("source", type=click.Path(exists=True, path_type=Path), metavar="IN")
+@click.argument("target", type=click.Path(path_type=Path), metavar="OUT")
+@click.option("--half", is_flag=True, help="Store float16; .safetensors alone.")
+@click.option("--raw", is_flag=True, help="Of an IN with both: the weights that are not averaged.")
+@click.option("--resolution", type=click.IntRange(min=1), show_default="32",
+              help="Of the pictures, where the tensors' shapes cannot tell: the original names.")
+def convert(source, target, half, raw, resolution):
+    """Turn weights into this library's or diffusers' form.
+
+    IN is a .safetensors file of this library, a published .ckpt (or .pt, .bin, .safetensors) of
+    the original code, or a folder of diffusers. OUT is a file that ends in .safetensors, or a new
+    or empty folder, which gets diffusers' files. A missing parent folder is made.
+
+    \b
+    Examples:
+      ddim weights convert run/digits.safetensors digits-diffusers
+      ddim weights convert digits-diffusers digits.safetensors --half
+    """
+    folder = not target.suffix
+    if folder:
+        check_folder(target)
+        if half:
+            raise click.UsageError("--half needs an OUT that ends in .safetensors, got "
+                                   f"{str(target)!r}", click.get_current_context())
+    elif target.suffix != ".safetensors" or target.is_dir():
+        raise click.BadParameter("must be a file that ends in .safetensors, or a folder without "
+                                 f"an ending, got {str(target)!r}", param_hint="'OUT'")
+    with blaming("IN"):
+        model, schedule, facts = read(source, raw, resolution)
+    prepare("OUT", [target])
+    with writing("OUT", target):
+        if folder:
+            with blaming("OUT"):  # a network that diffusers cannot express
+                write_diffusers(target, model, schedule)
+        else:
+            ddim_lib.save_weights(target, model, schedule,
+                                  dtype=torch.float16 if half else torch.float32,
+                                  **{**facts, "converted_from": source.name})
+    click.echo(f"{target}: {sum(p.numel() for p in model.parameters()):,} parameters, pictures "
+               f"of shape {model.image_shape}")
+
+
+def read(source: Path, raw: bool, resolution: int | None):
+    """A network, its schedule, and the facts that its file tells, if it is this library's."""
+    if source.is_file() and source.suffix == ".safetensors":
+        facts = others = None
+        try:
+            facts = read_facts(source)
+        except json.JSONDecodeError:
+            others = True  # another library's header need not be JSON
+        if not others and str(facts.get("format")).startswith("ddim_lib"):
+            return *ddim_lib.load_weights(source), {k: v for k, v in facts.items() if k not in OURS}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        model, schedule = read_published(source, ema=not raw)
+        if resolution and resolution != model.config.resolution:
+            config = chosen_network(model.config, resolution, None, None)
+            return *read_published(source, ema=not raw, config=config), {}
+    for warning in told if not resolution else ():
+        text = " ".join(str(warning.message).split())
+        click.echo(f"Note: {text.replace('pass config', 'pass --resolution')}", err=True)
+    return model, schedule, {}
+
+
+def check_folder(target: Path) -> None:
+    """Another's folder must not be filled with our files."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise click.BadParameter("must end in .safetensors, or be a new or empty folder; "
+                                 f"{target} is neither", param_hint="'OUT'")
+
+
+def shipped(name: str) -> Path:
+    return data_folder() / "weights" / f"{name}.safetensors"
+
+
+def parameters(path: Path) -> int:
+    """How many numbers a file holds, from its header alone."""
+    from math import prod
+
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        return sum(prod(file.get_slice(key).get_shape()) for key in file.keys())

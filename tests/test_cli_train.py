@@ -1,0 +1,305 @@
+"""ddim train: a run that is stopped goes on as if it had not been, and nothing is overwritten."""
+
+import json
+import os
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ddim_lib
+from ddim_lib.cli import main
+from ddim_lib.cli_run import read_run
+from ddim_lib.datasets import load_folder
+from ddim_lib.presets import PRESETS
+from ddim_lib.training import Trainer, TrainingConfig
+from ddim_lib.unet import UNetConfig
+from ddim_lib.weights import read_facts
+
+TINY = ("train", "digits", "--folder", "pictures", "--resolution", "8", "--batch-size", "4",
+        "--log-every", "2", "--device", "cpu")
+
+
+@pytest.fixture
+def ddim(capsys, monkeypatch, tmp_path):
+    """Runs a command in a fresh folder with nine small pictures: (code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    for i, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (9, 8, 8), np.uint8)):
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{i}.png")
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return run
+
+
+def files(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def assert_error(result, *words):
+    code, _, err = result
+    assert code == 2 and err.startswith("Error: ") and err.count("\n") == 1, err
+    for word in words:
+        assert word in err, err
+
+
+@contextmanager
+def small_disk(size):
+    """No file may grow beyond ``size`` bytes: what a full disk does, without one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def stopped_after(step, number):
+    """While this lasts, the process gets a signal in the midst of gradient step ``step``."""
+    plain = torch.optim.Adam.step
+    count = 0
+
+    def then_signal(self, *arguments, **options):
+        nonlocal count
+        count += 1
+        result = plain(self, *arguments, **options)
+        if count == step:
+            os.kill(os.getpid(), number)
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.Adam, "step", then_signal)
+        yield
+
+
+def test_it_trains_the_presets_network_as_the_library_does(ddim, tmp_path):
+    code, out, err = ddim(*TINY, "--steps", 5, "--seed", 3, "--lr", "1e-2", "--out", "a/run")
+    assert (code, err) == (0, "") and "loss" in out
+    run = tmp_path / "a" / "run"
+    assert sorted(os.listdir(run)) == ["checkpoint.pt", "digits.safetensors", "loss.json"]
+
+    unet = UNetConfig(8, 1, 32, (1, 1, 2), 1, (2,), dropout=0.0)
+    torch.manual_seed(3)
+    images = load_folder(tmp_path / "pictures", 8, 1)
+    trainer = Trainer(ddim_lib.UNet(unet), ddim_lib.linear(), images, TrainingConfig(
+        steps=5, batch_size=4, lr=1e-2, ema_decay=0.99, seed=3), "cpu")
+    record = trainer.run(log_every=2, progress=False)
+    model, schedule = ddim_lib.load_weights(run / "digits.safetensors")
+    assert model.config == unet and schedule.to_dict() == ddim_lib.linear().to_dict()
+    for key, value in trainer.ema.state_dict().items():
+        assert torch.equal(model.state_dict()[key], value), key
+    assert json.loads((run / "loss.json").read_text())["loss"] == record
+
+    facts = read_facts(run / "digits.safetensors")
+    wanted = {"preset": "digits", "data": "pictures", "images": 9, "weights": "EMA",
+              "epochs": 20 / 9, "library": ddim_lib.__version__, "torch": torch.__version__,
+              "precision": trainer.precision, "final_loss": round(record[-1]["loss"], 5)}
+    assert {key: facts[key] for key in wanted} == wanted
+    assert {"seconds", "hardware", "commit", "date"} <= facts.keys()
+    assert facts["training"]["seed"] == 3 and facts["training"]["lr"] == 1e-2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(number, ddim, tmp_path):
+    """Stopped between the optimizer's step and the average's, amid a mean of the loss."""
+    options = [*TINY, "--steps", 6, "--half"]
+    assert ddim(*options, "--out", "whole")[0] == 0
+    with stopped_after(3, number):
+        code, _, err = ddim(*options, "--out", "in two", "--force")
+    assert code == 130 and err.count("\n") == 1
+    assert err.startswith("Stopped at step 3 of 6, saved in in two"
+                          "/checkpoint.pt. Go on with: ddim train digits ")
+    assert sorted(os.listdir("in two")) == ["checkpoint.pt", "loss.json"]
+    program, *command = shlex.split(err.split("Go on with: ")[1])
+    assert program == "ddim" and command[-1] == "--resume" and "--force" not in command
+    code, out, err = ddim(*command)
+    assert (code, err) == (0, "") and "steps 3 to 6" in out
+
+    whole, halves = (json.loads((tmp_path / run / "loss.json").read_text())["loss"]
+                     for run in ("whole", "in two"))
+    assert [entry["step"] for entry in whole] == [2, 4, 6] and halves == whole
+    one, other = (ddim_lib.load_weights(tmp_path / run / "digits.safetensors")[0].state_dict()
+                  for run in ("whole", "in two"))
+    for key, value in one.items():
+        assert torch.equal(other[key], value), key
+    states = [torch.load(tmp_path / run / "checkpoint.pt") for run in ("whole", "in two")]
+    for key, value in states[0]["model"].items():
+        assert torch.equal(states[1]["model"][key], value), key
+
+
+def test_another_process_stops_by_a_signal_and_says_how_to_go_on(ddim, tmp_path):
+    command = [sys.executable, "-m", "ddim_lib", *TINY, "--steps", "100000", "--every", "1",
+               "--out", "run"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                               env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True)
+    try:
+        end = time.monotonic() + 120
+        while not (tmp_path / "run" / "loss.json").exists() and time.monotonic() < end:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130 and err.count("\n") == 1
+    assert "Go on with: python -m ddim_lib train digits --out run --folder pictures" in err
+    assert err.endswith("--resume\n")
+    assert sorted(os.listdir("run")) == ["checkpoint.pt", "loss.json"]
+
+
+def test_an_older_run_is_never_overwritten_unasked(ddim, tmp_path):
+    assert ddim(*TINY, "--steps", 2, "--out", "run")[0] == 0
+    before = files(tmp_path / "run")
+    result = ddim(*TINY, "--steps", 2, "--seed", 1, "--out", "run")
+    assert_error(result, "'--out'", "run already holds a run", "--resume", "--force")
+    for one in ("checkpoint.pt", "digits.safetensors", "loss.json"):
+        for other in before:
+            (tmp_path / "run" / other).unlink(missing_ok=True)
+        (tmp_path / "run" / one).write_bytes(before[one])
+        assert_error(ddim(*TINY, "--steps", 2, "--out", "run"), f"already holds a run ({one})")
+        assert files(tmp_path / "run") == {one: before[one]}
+    assert ddim(*TINY, "--steps", 2, "--seed", 1, "--out", "run", "--force")[0] == 0
+    assert files(tmp_path / "run").keys() == before.keys()
+    assert files(tmp_path / "run")["digits.safetensors"] != before["digits.safetensors"]
+
+
+def test_a_resume_is_of_the_same_run_or_none(ddim, tmp_path):
+    assert_error(ddim(*TINY, "--out", "run", "--resume"), "'--resume'", "no checkpoint.pt in run")
+    assert ddim(*TINY, "--steps", 2, "--out", "run")[0] == 0
+    before = files(tmp_path / "run")
+    resume = ("--out", "run", "--resume")
+    for options, words in [
+        (("--steps", 3), ("another configuration", "'steps': (2, 3)")),
+        (("--steps", 2, "--lr", 1), ("'lr': (0.002, 1.0)",)),
+        (("--steps", 2, "--seed", 1), ("'seed': (0, 1)",)),
+        (("--steps", 2, "--channels", 3), ("another network",)),
+    ]:
+        assert_error(ddim(*TINY, *options, *resume), "'--resume'", *words)
+    pixels = np.zeros((8, 8), np.uint8)
+    Image.fromarray(pixels).save("pictures/0.png")
+    assert_error(ddim(*TINY, "--steps", 2, *resume), "'--resume'", "loss.json is of another run",
+                 "pixels_crc32")
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(before["checkpoint.pt"][:-500])
+    assert_error(ddim(*TINY, "--steps", 2, *resume), "'--resume'", "is damaged")
+    (tmp_path / "run" / "checkpoint.pt").write_bytes(before["checkpoint.pt"])
+    assert files(tmp_path / "run") == before
+
+
+def test_a_finished_run_writes_its_weights_once_more(ddim, tmp_path):
+    """What a power cut between the last checkpoint and the weights leaves can be ended."""
+    assert ddim(*TINY, "--steps", 2, "--out", "run")[0] == 0
+    weights = tmp_path / "run" / "digits.safetensors"
+    before = ddim_lib.load_weights(weights)[0].state_dict()
+    weights.unlink()
+    assert ddim(*TINY, "--steps", 2, "--out", "run", "--resume")[0] == 0
+    after = ddim_lib.load_weights(weights)[0].state_dict()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+
+
+def test_the_record_of_the_loss_follows_the_checkpoint(tmp_path, capsys):
+    log = tmp_path / "loss.json"
+    run = {"preset": "digits", "data": "d", "pixels_crc32": 1}
+    stored = {**run, "step": 5, "seconds": 2.5, "pending": {"sum": 0.75, "count": 1},
+              "loss": [{"step": 2, "loss": 1.0}, {"step": 4, "loss": 0.5}]}
+    log.write_text(json.dumps(stored))
+    read = read_run(log, run, 5)
+    assert read == {key: value for key, value in stored.items() if key != "step"}
+    earlier = read_run(log, run, 3)
+    assert earlier["loss"] == stored["loss"][:1] and "pending" not in earlier
+    assert capsys.readouterr().err == ""
+    later = read_run(log, run, 7)
+    assert later["loss"] == stored["loss"] and "pending" not in later
+    assert capsys.readouterr().err == "Note: the record of the loss lacks steps 6 to 7\n"
+    with pytest.raises(ValueError, match="its data is 'd', this run's is 'e'"):
+        read_run(log, {**run, "data": "e"}, 5)
+    for text in ("", "[]", "{}", '{"loss": 3, "seconds": 1, "step": 1}'):
+        log.write_text(text)
+        with pytest.raises(ValueError, match="loss.json is not the record of a run"):
+            read_run(log, run, 5)
+    log.unlink()
+    with pytest.raises(FileNotFoundError, match="there is no .*loss.json"):
+        read_run(log, run, 5)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(ddim, tmp_path):
+    assert ddim(*TINY, "--steps", 2, "--out", "run")[0] == 0
+    before = files(tmp_path / "run")
+    with small_disk(100_000):
+        result = ddim(*TINY, "--steps", 2, "--seed", 1, "--out", "run", "--force")
+    assert_error(result, "--out run/checkpoint.pt cannot be written: File too large", "untouched")
+    assert files(tmp_path / "run") == before
+    with small_disk(100_000):  # the run is finished: only the weights are to be written
+        result = ddim(*TINY, "--steps", 2, "--out", "run", "--resume")
+    assert_error(result, "--out run/digits.safetensors cannot be written: File too large")
+    assert files(tmp_path / "run") == before
+
+
+def test_a_loss_that_is_not_finite_is_an_error(ddim, tmp_path):
+    result = ddim(*TINY, "--steps", 40, "--lr", "1e30", "--every", 1, "--out", "run")
+    assert_error(result, "the loss is not finite at step", "a smaller --lr than 1e+30")
+    if (tmp_path / "run" / "checkpoint.pt").exists():
+        state = torch.load(tmp_path / "run" / "checkpoint.pt")["model"]
+        assert all(value.isfinite().all() for value in state.values())
+    assert not (tmp_path / "run" / "digits.safetensors").exists()
+
+
+@pytest.mark.parametrize("options, words", [
+    (("digit", "--out", "x"), ("'PRESET'", "digits, mnist,", "'digit'", "did you mean digits?")),
+    (("digits",), ("Missing option '--out'", "ddim train --help")),
+    (("digits", "--out", "pictures/0.png"), ("'--out'", "is a file")),
+    (("digits", "--out", "pictures/0.png/x"), ("--out pictures/0.png/x/checkpoint.pt cannot be",)),
+    (("digits", "--steps", "0", "--out", "x"), ("'--steps'", "0", "x>=1")),
+    (("digits", "--steps", "many", "--out", "x"), ("'--steps'", "'many'", "integer")),
+    (("digits", "--batch-size", "5001", "--out", "x"), ("'--batch-size'", "5000", "5001")),
+    (("digits", "--lr", "0", "--out", "x"), ("'--lr'", "above 0", "'0'")),
+    (("digits", "--lr", "nan", "--out", "x"), ("'--lr'", "above 0", "'nan'")),
+    (("digits", "--seed", "-1", "--out", "x"), ("'--seed'", "-1", "0<=x<=4294967295")),
+    (("digits", "--data", "minst", "--out", "x"), ("'--data'", "did you mean mnist?")),
+    (("mnist", "--out", "x"), ("'--data'", "data set 'mnist' (train) is not in", "--download",
+                               "DDIM_DATA")),
+    (("digits", "--data", "mnist", "--folder", "pictures", "--out", "x"),
+     ("--folder and --data exclude each other",)),
+    (("digits", "--resume", "--force", "--out", "x"), ("--resume and --force exclude",)),
+    (("digits", "--folder", "none", "--out", "x"), ("'--folder'", "there is no none")),
+    (("digits", "--folder", "empty", "--out", "x"), ("'--folder'", "empty holds none", ".png")),
+    (("digits", "--resolution", "30", "--out", "x"), ("'--resolution'", "divisible by 4", "30")),
+    (("digits", "--resolution", "32", "--out", "x"), ("'--data'", "(1, 32, 32)", "(1, 28, 28)")),
+    (("digits", "--ch", "33", "--out", "x"), ("'--ch'", "divisible by groups = 32", "33")),
+    (("digits", "--channels", "2", "--out", "x"), ("'--channels'", "must be one of 1, 3", "'2'")),
+    (("digits", "--device", "gpu", "--out", "x"), ("'--device'", "auto, cpu, cuda", "'gpu'")),
+    (("digits", "--device", "cuda", "--out", "x"), ("'--device'", "auto or cpu", "no CUDA")),
+], ids=lambda value: " ".join(value) if "--" in "".join(value) else "")
+def test_bad_input_is_one_line_and_makes_nothing(options, words, ddim, tmp_path, monkeypatch):
+    monkeypatch.setenv("DDIM_DATA", str(tmp_path / "no data"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (tmp_path / "empty").mkdir()
+    before = files(tmp_path)
+    assert_error(ddim("train", *options), *words)
+    assert files(tmp_path) == before and not (tmp_path / "x").exists()
+
+
+def test_a_folder_that_cannot_be_read_is_named(ddim, tmp_path):
+    (tmp_path / "pictures" / "5.png").write_bytes(b"no picture")
+    assert_error(ddim(*TINY, "--out", "x"), "'--folder'", "5.png")
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_help_names_every_preset(ddim):
+    code, out, _ = ddim("train", "--help")
+    assert code == 0
+    for name in PRESETS:
+        assert f" {name}" in out, name
