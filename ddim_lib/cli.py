@@ -6,8 +6,8 @@ import click
 
 import ddim_lib
 from ddim_lib.cli_encode import encode
+from ddim_lib.cli_errors import Commands
 from ddim_lib.cli_evaluate import evaluate
-from ddim_lib.cli_options import Commands
 from ddim_lib.cli_sample import interpolate, sample
 from ddim_lib.cli_train import train
 from ddim_lib.cli_weights import weights

@@ -14,14 +14,13 @@ import torch
 
 import ddim_lib
 from ddim_lib import datasets
+from ddim_lib.cli_errors import as_options, blaming
 from ddim_lib.cli_files import prepare, write_json, writing
 from ddim_lib.cli_options import (
     DEVICES,
     LARGEST_SEED,
     Named,
     Number,
-    as_options,
-    blaming,
     chosen_device,
     hardware,
 )

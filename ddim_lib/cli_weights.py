@@ -12,8 +12,9 @@ import torch
 import ddim_lib
 from ddim_lib import published
 from ddim_lib.checkpoints import read_published, write_diffusers
+from ddim_lib.cli_errors import Failed, as_options, blaming
 from ddim_lib.cli_files import prepare, writing
-from ddim_lib.cli_options import Failed, Weights, blaming
+from ddim_lib.cli_options import Weights
 from ddim_lib.cli_train import chosen_network
 from ddim_lib.weights import available, data_folder, read_facts
 
@@ -135,8 +136,8 @@ def read(source: Path, raw: bool, resolution: int | None):
             config = chosen_network(model.config, resolution, None, None)
             return *read_published(source, ema=not raw, config=config), {}
     for warning in told if not resolution else ():
-        text = " ".join(str(warning.message).split())
-        click.echo(f"Note: {text.replace('pass config', 'pass --resolution')}", err=True)
+        text = " ".join(as_options(str(warning.message)).split())
+        click.echo(f"Note: {text}", err=True)
     return model, schedule, {}
 
 

@@ -1,6 +1,7 @@
 """ddim sample, interpolate, encode, evaluate, weights: they write what the library gives."""
 
 import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -344,10 +345,33 @@ def test_a_checkpoint_in_the_original_names_becomes_ours(ddim, tmp_path):
     assert ddim_lib.load_weights("assumed.safetensors")[0].config.resolution == 32
 
 
+def test_of_averaged_and_raw_weights_the_averaged_are_taken(ddim):
+    config = ddim_lib.UNetConfig(32, 3, 32, (1, 2), 1, (16,))
+    raw, ema = (ddim_lib.UNet(config).state_dict() for _ in range(2))
+    torch.save([raw, {}, 0, 0, ema], "both.pth")
+    torch.save([raw, {}, 0, 0], "raw.pth")
+    for file, options, wanted in (("both", (), ema), ("both", ("--raw",), raw),
+                                  ("raw", ("--raw",), raw)):
+        assert ddim("weights", "convert", f"{file}.pth", "x.safetensors", *options)[0] == 0
+        found = ddim_lib.load_weights("x.safetensors")[0].state_dict()
+        assert all(torch.equal(found[key], value) for key, value in wanted.items())
+    assert_error(ddim("weights", "convert", "raw.pth", "y.safetensors"), "'IN'", "holds no EMA",
+                 "--raw takes the raw weights")
+
+
 def test_a_conversion_keeps_the_facts(ddim):
     assert ddim("weights", "convert", "tiny.safetensors", "copy.safetensors", "--half")[0] == 0
     facts = read_facts("copy.safetensors")
     assert facts["seed"] == 4 and facts["converted_from"] == "tiny.safetensors"
+
+
+def test_long_work_shows_a_bar_unless_the_reader_forbids_it(ddim):
+    command = [sys.executable, "-m", "ddim_lib", "sample", "--weights", "tiny.safetensors", "--n",
+               "1", "--steps", "2", "--out", "x.png"]
+    environment = {k: v for k, v in os.environ.items() if k != "TQDM_DISABLE"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "network calls: 100%" in done.stderr and "2/2" in done.stderr
+    assert "network calls" not in done.stdout
 
 
 # The program --------------------------------------------------------------------------------------
