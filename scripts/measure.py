@@ -5,7 +5,10 @@
     python scripts/measure.py table mnist --eta 0 0.5 1 hat --steps 10 50 --out part.json
     python scripts/measure.py speed mnist --n 32 --steps 1000 10 --out data/results/mnist-speed.json
     python scripts/measure.py encode mnist --n 2000 --out data/results/mnist-encode.json
+    python scripts/measure.py consistency mnist --n 200 --steps 1000 100 10 --out part.json
     python scripts/measure.py merge part-*.json --out data/results/mnist-table.json
+    python scripts/measure.py floor table.json --out data/results/mnist-table.json
+    python scripts/measure.py texture kkanji --n 64 --eta 0 1 --out data/results/kkanji-texture.json
 
 Every file says n, seeds, weights, extractor, reference, hardware, commit and date.
 """
@@ -38,10 +41,17 @@ def main() -> None:
         FrechetDistance(images, load_classifier(DEVICE)).save_reference(
             out, data="MNIST, 60,000 training digits", extractor=classifier_facts())
         return
-    if args.what == "merge":
+    if args.what == "floor":
+        # Apart from the table, for a machine that has the pictures.
+        result = json.loads(Path(args.names[0]).read_text())
+        args.n = result["n"]
+        distance = FrechetDistance(classifier=load_classifier(DEVICE))
+        for split in ("train", "test"):
+            result[f"floor_{split}"] = floor(args, distance, split)
+    elif args.what == "merge":
         parts = [json.loads(Path(name).read_text()) for name in args.names]
-        for name in ("n", "seeds", "weights", "extractor", "reference"):
-            if len({part[name] for part in parts}) > 1:
+        for name in ("n", "seeds", "weights", "extractor", "reference", "precision"):
+            if len({part.get(name) for part in parts}) > 1:
                 raise SystemExit(f"the files differ in {name}: they are not one table")
         rows = [row for part in parts for row in part["rows"]]
         rows.sort(key=lambda row: (row["spacing"], row["S"], str(row["eta"])))
@@ -55,7 +65,8 @@ def main() -> None:
             model = Half(model)
         if args.compile:
             model = torch.compile(model)
-        measure = {"quality": quality, "table": table, "speed": speed, "encode": encode}[args.what]
+        measure = {"quality": quality, "table": table, "speed": speed, "encode": encode,
+                   "consistency": consistency, "texture": texture}[args.what]
         result = facts(args)
         # Written after every row: a long run that is stopped keeps what it has measured.
         for part in measure(args, model, schedule):
@@ -80,6 +91,11 @@ class Half(torch.nn.Module):
 
 def facts(args: argparse.Namespace) -> dict:
     found = classifier_facts()
+    if args.what == "texture":
+        return {"seeds": f"{args.seed}..{args.seed + args.n - 1}",
+                "weights": Path(args.names[0]).stem, "hardware": hardware(),
+                "torch": torch.__version__, "commit": args.commit or commit(),
+                "date": datetime.now(UTC).date().isoformat()}
     return {"n": args.n, "seeds": f"{args.seed}..{args.seed + args.n - 1}",
             "weights": Path(args.names[0]).stem,
             "extractor": f"mnist-classifier, 128 features, {found['test_accuracy']:.2%} on "
@@ -166,6 +182,54 @@ def encode(args, model, schedule):
             yield {"seeds": None, "rows": rows}
 
 
+def consistency(args, model, schedule):
+    """The first of --steps, with eta 0, against each row: same x_T, same picture?
+
+    The distance is the root of the mean squared difference of two pictures' pixels, in [-1, 1],
+    averaged over the pairs; "unrelated" pairs each picture with the next seed's.
+    """
+    classifier = load_classifier(DEVICE)
+    reference = pictures(args, model, schedule, args.steps[0], 0.0)
+    labels, _ = confidence(reference, classifier)
+
+    def row(x, **what):
+        found, _ = confidence(x, classifier)
+        difference = (x.clamp(-1, 1) - reference.clamp(-1, 1)).square().mean(dim=(1, 2, 3)).sqrt()
+        return {**what, "rms": round(difference.mean().item(), 4),
+                "same_label": round((found == labels).float().mean().item(), 4)}
+
+    rows = [row(reference.roll(1, 0), S=args.steps[0], eta="unrelated")]
+    yield {"against": {"S": args.steps[0], "eta": 0.0}, "spacing": args.spacing}
+    for steps in args.steps[1:]:
+        for eta in args.eta:
+            rows.append(row(pictures(args, model, schedule, steps, eta), S=steps, eta=eta))
+            yield {"rows": rows}
+
+
+def texture(args, model, schedule):
+    """Two numbers that a short training shows in, of samples and of the training pictures.
+
+    spread: the standard deviation over pictures of a picture's mean (pixels in [0, 1]); colour
+    that has drifted makes it large. grain: the mean difference of a pixel from the mean of its
+    3x3 neighbourhood; specks make it large.
+    """
+    def row(x, **what):
+        x = (x.clamp(-1, 1) + 1) / 2
+        blurred = torch.nn.functional.avg_pool2d(x, 3, 1)
+        return {**what, "spread": round(x.mean(dim=(1, 2, 3)).std().item(), 4),
+                "grain": round((x[..., 1:-1, 1:-1] - blurred).abs().mean().item(), 4)}
+
+    rows = []
+    if args.images:
+        images = torch.load(args.images, weights_only=True)
+        images = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]
+        rows.append(row(images[:2000].float() / 127.5 - 1, pictures="training", n=2000))
+    for eta in args.eta:
+        x = pictures(args, model, schedule, args.steps[0], eta)
+        rows.append(row(x, pictures="samples", n=args.n, S=args.steps[0], eta=eta))
+        yield {"spacing": args.spacing, "rows": rows}
+
+
 def pictures(args, model, schedule, steps, eta):
     x = ddim_lib.sample(model, schedule, seeds=range(args.seed, args.seed + args.n), steps=steps,
                         eta=eta, spacing=args.spacing, batch_size=args.batch_size, progress=False)
@@ -187,9 +251,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["statistics", "quality", "table", "speed", "encode",
-                                         "merge"])
+                                         "consistency", "texture", "merge", "floor"])
     parser.add_argument("names", nargs="*", help="a network's name or file; files to merge")
     parser.add_argument("--out", required=True)
+    parser.add_argument("--images", help="texture: training pictures, uint8, as a .pt file")
     parser.add_argument("--n", type=int, default=5000)
     parser.add_argument("--steps", type=int, nargs="+", default=[50])
     parser.add_argument("--eta", nargs="+", default=[0.0],
