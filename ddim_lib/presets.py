@@ -46,16 +46,16 @@ PRESETS = {
                        ema_decay=0.999)),
     # The next three are fitted to some six minutes of a data-centre GPU each, and to 20 MB.
     "kkanji": Preset(
-        "folder",
+        "kkanji",
         UNetConfig(64, 1, 32, (1, 2, 4, 4), 2, (16,), dropout=0.0),
         TrainingConfig(steps=20_000, batch_size=128, lr=1e-3, warmup=500, ema_decay=0.9995)),
     "anime-faces": Preset(
-        "folder",
+        "anime-faces",
         UNetConfig(64, 3, 64, (1, 2, 2, 3), 1, (16,), dropout=0.0),
         TrainingConfig(steps=20_000, batch_size=128, lr=6e-4, warmup=500, ema_decay=0.9995,
                        flip=True)),
     "cifar10-small": Preset(
-        "folder",
+        "cifar10",
         UNetConfig(32, 3, 64, (1, 2, 2, 2), 2, (16,), dropout=0.0),
         TrainingConfig(steps=40_000, batch_size=128, lr=6e-4, warmup=500, ema_decay=0.9995,
                        flip=True)),
