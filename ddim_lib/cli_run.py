@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import math
 import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -16,6 +13,7 @@ import torch
 from tqdm.auto import tqdm
 
 from ddim_lib.cli_files import write_json, writing
+from ddim_lib.interrupts import stop_signals
 from ddim_lib.training import Trainer
 
 
@@ -47,7 +45,7 @@ def train_until_the_end(trainer: Trainer, run: dict, checkpoint: Path, log: Path
                                   "pending": {"sum": total.item(), "count": count}})
 
     steps = trainer.config.steps
-    with stop_signals() as asked, \
+    with stop_signals((signal.SIGINT, signal.SIGTERM)) as asked, \
             tqdm(total=steps, initial=trainer.step, desc=f"training in {trainer.precision}") as bar:
         for now in trainer.train():
             total, count = total + now.loss, count + 1
@@ -73,32 +71,6 @@ def finite(trainer: Trainer, loss: torch.Tensor) -> float:
             f"the loss is not finite at step {trainer.step}: a smaller --lr than "
             f"{trainer.config.lr:g} may help; the last checkpoint is untouched")
     return value
-
-
-@contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM only leave a note, so that no step is torn in two; the second one ends.
-
-    An exception could arise between the optimizer's step and the average's, and the checkpoint
-    would hold a state that no undisturbed run passes through.
-    """
-    asked: list[int] = []
-
-    def note(number, frame):
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield asked  # Python lets the main thread alone set handlers
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, note) for number in numbers}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def read_run(log: Path, run: dict, step: int) -> dict:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ddim_lib.datasets import to_float
+from ddim_lib.interrupts import stop_signals
 from ddim_lib.schedule import Schedule
 
 # What a checkpoint holds: all of it, or the run would go on differently.
@@ -192,7 +193,8 @@ class Trainer:
 
         Args:
             until: the step to stop at; the run's end where left out.
-            checkpoint: a file, written each ``every`` steps, at the end and on Ctrl-C.
+            checkpoint: a file, written each ``every`` steps, at the end and on Ctrl-C, which
+                waits for the end of its step.
             every: steps between checkpoints.
             log_every: steps over which the recorded loss is a mean.
 
@@ -207,8 +209,8 @@ class Trainer:
         record, total, count = [], torch.zeros((), device=self.device), 0
         until = self.config.steps if until is None else until
         quiet = {} if progress else {"disable": True}
-        bar = tqdm(total=until, initial=self.step, desc=f"training in {self.precision}", **quiet)
-        try:
+        with stop_signals() as asked, tqdm(total=until, initial=self.step, **quiet,
+                                           desc=f"training in {self.precision}") as bar:
             for now in self.train(until):
                 total, count = total + now.loss, count + 1
                 bar.update()
@@ -217,16 +219,11 @@ class Trainer:
                     record.append({"step": now.step, "loss": mean})
                     bar.set_postfix(loss=f"{mean:.4f}")
                     total, count = torch.zeros_like(total), 0
-                if checkpoint and (now.step % every == 0 or now.step == until):
+                if checkpoint and (asked or now.step % every == 0 or now.step == until):
                     self._finite(total)
                     self.save(checkpoint)
-        except KeyboardInterrupt:
-            if checkpoint:
-                self._finite(total)
-                self.save(checkpoint)
-            raise
-        finally:
-            bar.close()
+                if asked:
+                    raise KeyboardInterrupt
         return record
 
     def _identity(self) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 from dataclasses import replace
 
 import pytest
@@ -432,19 +433,39 @@ def test_checkpoints_are_written_on_the_way_and_at_the_end(tmp_path, monkeypatch
     assert torch.load(path, weights_only=True)["step"] == 10
 
 
-def test_an_interrupted_run_is_saved(tmp_path):
-    t, path = trainer(), tmp_path / "run.pt"
-    calls = []
+# Wherever in its step Ctrl-C comes: in the forward pass, or between the two updates.
+@pytest.mark.parametrize("where", ["forward", "optimizer"])
+def test_an_interrupted_run_is_saved_after_a_whole_step(tmp_path, where):
+    # One after the other: dropout draws from the global generator.
+    trainer().run(4, checkpoint=tmp_path / "whole.pt", progress=False)
+    t, path, calls = trainer(), tmp_path / "run.pt", []
 
-    def interrupt(module, args):
+    def interrupt(*_):
         calls.append(1)
         if len(calls) == 4:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGINT)
 
-    t.model.register_forward_pre_hook(interrupt)
+    if where == "forward":
+        t.model.register_forward_pre_hook(interrupt)
+    else:
+        t.optimizer.register_step_post_hook(interrupt)
     with pytest.raises(KeyboardInterrupt):
         t.run(checkpoint=path, progress=False)
-    assert torch.load(path, weights_only=True)["step"] == 3
+    stopped, undisturbed = (torch.load(p, weights_only=True) for p in (path, tmp_path / "whole.pt"))
+    assert stopped["step"] == 4
+    assert torch.equal(stopped["generator"], undisturbed["generator"])
+    for part in ("model", "ema"):
+        for key, value in undisturbed[part].items():
+            assert torch.equal(stopped[part][key], value), (part, key)
+
+
+def test_a_second_interrupt_does_not_wait(tmp_path):
+    t = trainer()
+    t.model.register_forward_pre_hook(
+        lambda *_: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)])
+    with pytest.raises(KeyboardInterrupt):
+        t.run(checkpoint=tmp_path / "run.pt", progress=False)
+    assert t.step == 0 and not (tmp_path / "run.pt").exists()
 
 
 # Looked at every second step and where a checkpoint is due: at step 6, and already at step 5
