@@ -1,0 +1,98 @@
+"""What ships says what it is: each weights file has a card that agrees, each result an origin."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import ddim_lib
+from ddim_lib.weights import data_folder, read_facts
+
+WEIGHTS = sorted((data_folder() / "weights").glob("*.safetensors"))
+RESULTS = sorted((data_folder() / "results").glob("*.json"))
+NETWORKS = ddim_lib.available()
+LARGEST = 20_000_000  # bytes a file
+ORIGIN = {"hardware", "torch", "commit", "date"}
+NEEDS = {"mnist-table": {"n", "seeds", "weights", "extractor", "reference", "precision",
+                         "floor_train", "floor_test", "check"},
+         "mnist-encode": {"n", "weights", "precision"},
+         "mnist-consistency": {"n", "seeds", "weights", "extractor", "against"},
+         "mnist-quality": {"n", "seeds", "weights", "extractor", "floor_train"}}
+
+
+def read(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def test_the_networks_that_chapters_use_are_there():
+    assert NETWORKS == ["anime-faces", "cifar10-small", "kkanji", "mnist"]
+
+
+@pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
+def test_weights_are_small_enough_to_ship_and_have_a_card(path):
+    assert path.stat().st_size <= LARGEST
+    assert path.with_suffix(".md").read_text().startswith(f"# {path.stem}\n")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_card_says_what_the_file_says(name):
+    path = data_folder() / "weights" / f"{name}.safetensors"
+    card, facts = path.with_suffix(".md").read_text(), read_facts(path)
+    model, schedule = ddim_lib.load_pretrained(name)
+    told = [f"{sum(p.numel() for p in model.parameters()):,} parameters",
+            f"{facts['training']['steps']:,} steps of {facts['training']['batch_size']} "
+            f"({facts['epochs']:.1f} epochs)",
+            f"{facts['seconds']:,} s on one NVIDIA H100", facts["commit"], facts["date"],
+            f"{facts['final_loss']:.4f}", f"EMA {facts['training']['ema_decay']}",
+            f"{path.stat().st_size / 1e6:.1f} MB", f"seed {facts['training']['seed']}"]
+    flat = re.sub(r"\s+", " ", card)
+    assert [phrase for phrase in told if phrase not in flat] == []
+    assert (schedule.name, schedule.T, model.config.label_offset) == ("linear", 1000, 1)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_names_most_of_the_noise(name):
+    """At t = 500 of a constant grey picture: far better than the 1.0 of a network that says 0."""
+    model, schedule = ddim_lib.load_pretrained(name)
+    noise = torch.randn(2, *model.image_shape, generator=torch.Generator().manual_seed(0))
+    x_t = schedule.add_noise(torch.full_like(noise, -1.0 if model.config.in_channels == 1 else 0.0),
+                             500, noise)
+    with torch.no_grad():
+        error = (model(x_t, 500) - noise).square().mean().item()
+    assert error < 0.1
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_a_result_says_where_it_comes_from(path):
+    result = read(path)
+    wanted = ORIGIN | NEEDS.get(re.sub("-(leading|quadratic)$", "", path.stem), set())
+    assert wanted - result.keys() == set()
+    assert not {"unknown", "", "x", None} & {str(result[key]) for key in ORIGIN}
+    assert "/" not in result["hardware"]
+
+
+def test_the_table_has_every_cell():
+    result = read(data_folder() / "results" / "mnist-table.json")
+    cells = {(row["S"], row["eta"]): row["distance"] for row in result["rows"]
+             if row["spacing"] == "trailing"}
+    etas = [0.0, 0.2, 0.5, 1.0, "hat"]
+    assert set(cells) == {(S, eta) for S in (10, 20, 50, 100, 1000) for eta in etas}
+    assert result["n"] == 10_000
+    assert all(math.isfinite(d) and d > result["floor_train"] for d in cells.values())
+    check = result["check"]
+    # float16 on a GPU and float32 on a CPU: the same pictures, as far as the distance can tell.
+    assert check["precision"] == "float32" and check["n"] == result["n"]
+    assert cells[check["S"], check["eta"]] == pytest.approx(check["distance"], rel=0.01)
+
+
+def test_the_encoding_error_is_there_for_both_conventions():
+    result = read(data_folder() / "results" / "mnist-encode.json")
+    errors = {(row["S"], row["convention"]): row["mse"] for row in result["rows"]}
+    counts = (10, 20, 50, 100, 200, 500, 1000)
+    assert set(errors) == {(S, c) for S in counts for c in ("source", "destination")}
+    for convention in ("source", "destination"):
+        falling = [errors[S, convention] for S in counts]
+        assert falling == sorted(falling, reverse=True)
