@@ -37,6 +37,20 @@ def test_weights_are_small_enough_to_ship_and_have_a_card(path):
     assert path.with_suffix(".md").read_text().startswith(f"# {path.stem}\n")
 
 
+def test_nothing_is_left_to_be_filled_in():
+    """A line of capitals alone, or capitals where a number belongs, is a note to oneself."""
+    root = Path(__file__).resolve().parent.parent
+    pages = [*root.glob("*.md"), *root.glob("data/**/*.md"), *root.glob("book/*.md")]
+    chapters = {path: "\n".join("".join(c["source"]) for c in read(path)["cells"])
+                + json.dumps([c["metadata"] for c in read(path)["cells"]])
+                for path in root.glob("book/*.ipynb")}
+    texts = {path: path.read_text() for path in pages} | chapters
+    note = re.compile(r"^(P\d*|[A-Z]{4,})$|\bALT\d|\b(SECONDS|TODO|FIXME|XXX|TBD|QUALITY)\b",
+                      re.MULTILINE)
+    found = {path.name: note.search(text)[0] for path, text in texts.items() if note.search(text)}
+    assert found == {}
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_card_says_what_the_file_says(name):
     path = data_folder() / "weights" / f"{name}.safetensors"
