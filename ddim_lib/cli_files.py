@@ -66,6 +66,7 @@ def prepare(option: str, paths: Sequence[Path]) -> None:
 
 
 def write_png(option: str, path: Path, pixels: np.ndarray) -> None:
+    """A uint8 picture, (H, W) or (H, W, 3), as PNG."""
     from PIL import Image
 
     with writing(option, path), replacing(path) as temporary:
@@ -73,6 +74,7 @@ def write_png(option: str, path: Path, pixels: np.ndarray) -> None:
 
 
 def write_film(option: str, path: Path, frames: Sequence[np.ndarray], fps: float) -> None:
+    """Pictures of one shape as MP4 or GIF, by the ending of path."""
     with writing(option, path):
         (write_mp4 if path.suffix.lower() == ".mp4" else write_gif)(path, frames, fps)
 
@@ -92,6 +94,7 @@ def write_tensor(option: str, path: Path, name: str, tensor: Tensor, **facts) ->
 
 
 def write_json(option: str, path: Path, value: object) -> None:
+    """Anything JSON can hold."""
     with writing(option, path), replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1) + "\n")
 

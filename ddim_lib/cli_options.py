@@ -62,6 +62,8 @@ class Number(click.ParamType):
 
 
 class Eta(click.ParamType):
+    """A finite number of at least 0, or "hat"."""
+
     name = "eta"
 
     def convert(self, value, param, ctx):
@@ -108,6 +110,9 @@ class Weights(click.ParamType):
         if value in names or isinstance(value, Path):
             return value
         path = Path(value)
+        if path.name == "checkpoint.pt" and path.is_file():
+            self.fail(f"must be weights, got {value!r}, which continues a run (ddim train ... "
+                      "--resume); the weights are written when the run is complete", param, ctx)
         if path.suffix in (".ckpt", ".pt", ".pth", ".bin") or path.is_dir():
             self.fail(f"must be a network's name or a .safetensors file of this library, got "
                       f"{value!r}; others' weights become one by: ddim weights convert "
@@ -122,7 +127,9 @@ DEVICES = ["auto", "cpu", "cuda"]
 
 
 def option_group(*options):
+    """Several options as one decorator, in this order in --help."""
     def add(command):
+        """Give a command the options."""
         for option in reversed(options):
             command = option(command)
         return command
@@ -146,6 +153,7 @@ spacing_option = click.option("--spacing", type=Named(SPACINGS), default="traili
 
 
 def steps_option(default: int):
+    """--steps with another default."""
     return click.option("--steps", type=click.IntRange(min=1), default=default,
                         help="Network calls a picture, at most T (1000).")
 
@@ -162,6 +170,7 @@ seeds_options = option_group(
 
 
 def chosen_seeds(seeds: list[int] | None, n: int | None, default: int) -> list[int]:
+    """--seeds, or 0 to --n - 1, or as many as the command draws by default."""
     if seeds is not None and n is not None:
         raise click.UsageError("--seeds and --n exclude each other: give one of them",
                                click.get_current_context())
@@ -169,6 +178,7 @@ def chosen_seeds(seeds: list[int] | None, n: int | None, default: int) -> list[i
 
 
 def chosen_device(name: str) -> torch.device:
+    """--device; "auto" is CUDA where there is one, and cuda asked for in vain is an error."""
     if name == "cuda" and not torch.cuda.is_available():
         raise click.BadParameter("must be auto or cpu here, got 'cuda': this PyTorch sees no "
                                  "CUDA device", param_hint="'--device'")
@@ -178,6 +188,7 @@ def chosen_device(name: str) -> torch.device:
 
 
 def hardware(device: torch.device) -> str:
+    """What computes, for the facts of a result."""
     import platform
 
     if device.type == "cuda":

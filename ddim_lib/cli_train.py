@@ -126,6 +126,7 @@ def train(ctx, preset, out, folder, data, download, steps, batch_size, lr, seed,
 
 
 def check_out(out: Path, files: tuple[Path, ...], resume: bool, force: bool) -> None:
+    """An older run in --out is neither overwritten nor continued unless that is asked for."""
     found = [path.name for path in files if path.exists()]
     if resume and files[0].name not in found:
         raise click.BadParameter(f"there is no {files[0].name} in {out} to go on from",

@@ -149,6 +149,7 @@ def check_folder(target: Path) -> None:
 
 
 def shipped(name: str) -> Path:
+    """The file of a network that comes with the library."""
     return data_folder() / "weights" / f"{name}.safetensors"
 
 
