@@ -261,6 +261,7 @@ class Trainer:
                 torch.save(state, file)
                 file.flush()
                 os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)  # a temporary file is its owner's alone
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)

@@ -34,8 +34,8 @@ def folder(tmp_path):
     save_file({"x": torch.zeros(2)}, tmp_path / "spoilt.safetensors", {
         "format": "ddim_lib 1", "unet": "{not json", "schedule": "{}"})
     torch.save({"conv_in.weight": torch.zeros(2)}, tmp_path / "others.ckpt")
-    (tmp_path / "run").mkdir()
-    torch.save({"step": 1}, tmp_path / "run" / "checkpoint.pt")
+    (tmp_path / "stopped").mkdir()
+    torch.save({"step": 1}, tmp_path / "stopped" / "checkpoint.pt")
     (tmp_path / "old.png").write_bytes(b"an older file")
     (tmp_path / "empty").mkdir()
     (tmp_path / "is-a-folder.png").mkdir()
@@ -71,7 +71,7 @@ def test_the_examples_of_good_input_pass(ddim, folder):  # noqa: F811
     (("sample", "--weights", "empty", "--out", "x.png"), ("'--weights'", "'empty'", "convert")),
     (("sample", "--weights", "others.ckpt", "--out", "x.png"),
      ("'--weights'", "ddim weights convert others.ckpt")),
-    (("sample", "--weights", "run/checkpoint.pt", "--out", "x.png"),
+    (("sample", "--weights", "stopped/checkpoint.pt", "--out", "x.png"),
      ("'--weights'", "continues a run", "--resume")),
     (("sample", "--weights", "cifar10", "--out", "x.png"),
      ("'--weights'", "the published network 'cifar10'", "--download")),
