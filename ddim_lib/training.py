@@ -7,8 +7,6 @@ theorem 1): the loss below, whatever sampler comes after.
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
 from copy import deepcopy
@@ -20,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ddim_lib.datasets import to_float
+from ddim_lib.files import replacing
 from ddim_lib.interrupts import stop_signals
 from ddim_lib.schedule import Schedule
 
@@ -255,17 +254,9 @@ class Trainer:
         }
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)  # a temporary file is its owner's alone
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        # Through a Python file: torch's own writer hides why a full disk refused it.
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            torch.save(state, file)
 
     def load(self, path: str | Path) -> None:
         """Continue from a checkpoint of the same run.

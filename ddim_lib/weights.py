@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ddim_lib.conversion import diffusers_config, from_diffusers, to_diffusers  # noqa: F401
+from ddim_lib.files import replacing
 from ddim_lib.schedule import Schedule, from_dict
 from ddim_lib.unet import UNet, UNetConfig
 
@@ -122,13 +123,9 @@ def save_tensors(path: str | Path, tensors: dict[str, Tensor], header: dict[str,
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
+    with replacing(path) as temporary:
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, header)
         os.chmod(temporary, 0o644)  # safetensors writes for the owner alone
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_facts(path: str | Path) -> dict:
