@@ -9,6 +9,7 @@ and makes it refuse cells without an execution count and every mark that switche
 
 import base64
 import io
+import re
 
 import numpy as np
 from nbval.plugin import IPyNbCell, IPyNbFile
@@ -16,6 +17,8 @@ from normal_form import STATE, VIEW
 from PIL import Image
 
 PICTURES = ("image/png", "image/jpeg")
+# Pictures inside HTML, a player's frames. sanitize.cfg hides them from nbval's own comparison.
+INLINE = re.compile(r"data:image/(?:png|webp);base64,([A-Za-z0-9+/=]+)")
 
 # Grey levels of 255. Rounding on another processor changes samples from fixed weights by less
 # than one level; another curve, sample or seed moves whole tiles by tens of levels. How this was
@@ -84,7 +87,19 @@ def picture_faults(new: list, old: list) -> list[str]:
         for mime in set(PICTURES) & set(ours.get("data", {})):
             data = [base64.b64decode(o["data"][mime]) for o in (ours, theirs)]
             faults.append(difference(*data))
+        faults.append(inline_faults(ours, theirs))
     return [fault for fault in faults if fault]
+
+
+def inline_faults(new: dict, old: dict) -> str | None:
+    """Compare the pictures inside two HTML outputs."""
+    ours, theirs = (INLINE.findall(o.get("data", {}).get("text/html", "")) for o in (new, old))
+    if len(ours) != len(theirs):
+        return f"HTML with {len(ours)} pictures; committed {len(theirs)}"
+    for i, pair in enumerate(zip(ours, theirs, strict=True)):
+        if fault := difference(*map(base64.b64decode, pair)):
+            return f"in HTML, at picture {i} of {len(ours)}: {fault}"
+    return None
 
 
 class Widgets:

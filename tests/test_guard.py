@@ -27,6 +27,9 @@ CELLS = [
     "plt.figure(figsize=(4, 3))\nplt.plot([0, 1, 4, 9, 16])\nplt.show()\nprint('drawn')",
     "@ipywidgets.interact(k=(0, 4))\ndef show(k=2):\n"
     "    plt.figure(figsize=(2, 2))\n    plt.plot([0, k])\n    plt.show()",
+    "import numpy as np\nfrom ddim_lib import player\n"
+    "frames = [np.full((8, 8), 80 * i, np.uint8) for i in range(3)]\n"
+    "player.play(frames, [1, 2, 3], 'level t', alt='Three grey squares, each lighter')",
 ]
 NBVAL = [
     "--nbval",
@@ -69,6 +72,38 @@ def small_change(notebook):
 def other_size(notebook):
     data = outputs(notebook, 1)[0].data
     data["image/png"] = encoded(guard.pixels(base64.b64decode(data["image/png"]))[:-2])
+
+
+def spoil_frame(notebook, change):
+    """The last picture of a player, changed."""
+    data = outputs(notebook, 3)[0].data
+    old = guard.INLINE.findall(data["text/html"])[-1]
+    new = encoded(change(guard.pixels(base64.b64decode(old))))
+    data["text/html"] = data["text/html"].replace(old, new)
+
+
+def frame_one_level(notebook):
+    spoil_frame(notebook, lambda levels: levels - 1)
+
+
+def other_frame(notebook):
+    spoil_frame(notebook, lambda levels: levels - 40)
+
+
+def missing_frame(notebook):
+    data = outputs(notebook, 3)[0].data
+    last = guard.INLINE.findall(data["text/html"])[-1]
+    data["text/html"] = data["text/html"].replace(f', "data:image/png;base64,{last}"', "")
+
+
+def other_value_in_a_player(notebook):
+    data = outputs(notebook, 3)[0].data
+    data["text/html"] = data["text/html"].replace('"t = 3"', '"t = 4"')
+
+
+def other_still(notebook):
+    data = outputs(notebook, 3)[0].data
+    data["image/png"] = encoded(255 - guard.pixels(base64.b64decode(data["image/png"])))
 
 
 def missing_picture(notebook):
@@ -136,7 +171,7 @@ def encoded(levels) -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
-PASSING = [unchanged, one_level]
+PASSING = [unchanged, one_level, frame_one_level]
 FAILING = [
     other_curve,
     small_change,
@@ -153,6 +188,10 @@ FAILING = [
     widget_picture,
     widget_setting,
     widget_without_state,
+    other_frame,
+    missing_frame,
+    other_value_in_a_player,
+    other_still,
 ]
 
 

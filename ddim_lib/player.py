@@ -1,0 +1,240 @@
+"""Pictures that move on the page: frames computed beforehand, a slider, play and pause.
+
+What a cell shows holds everything: frames, style and a script of 3 kB. It moves in a
+running notebook, in Colab, on a web page and from a folder, without a kernel; where
+scripts are switched off, one frame stays. Nothing starts by itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ddim_lib import symbols
+
+WIDTH, HEIGHT, LEFT, TOP = 190, 92, 34, 6  # of a curve's box, in SVG units
+COLOURS = ("#0072B2", "#D55E00", "#009E73")
+
+
+class Curve(NamedTuple):
+    """A curve beside the pictures, with a mark that moves along it.
+
+    Args:
+        name: what is drawn upwards, a symbol as in :func:`ddim_lib.symbols.page`.
+        values: one a frame.
+        log: draw it on a logarithmic axis; then the values must be positive.
+    """
+
+    name: str
+    values: Sequence[float]
+    log: bool = False
+
+
+class Player:
+    """What :func:`play` returns. A notebook shows it; ``html`` is its text."""
+
+    def __init__(self, page: str, still: bytes, text: str):
+        self.html, self.still, self.text = page, still, text
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
+        return {"text/html": self.html, "text/plain": self.text,
+                "image/png": base64.b64encode(self.still).decode()}
+
+
+def play(frames: Sequence[np.ndarray] | Mapping[str, Sequence[np.ndarray]],
+         values: Sequence[object], label: str, *, alt: str,
+         readout: Mapping[str, Sequence[object]] | None = None,
+         curves: Sequence[Curve] = (), scale: float = 3, start: int = 0, wait: int = 250,
+         quality: int | None = None) -> Player:
+    """Pictures under a slider, with the values that belong to each.
+
+    Args:
+        frames: uint8 arrays of one shape, (H, W) or (H, W, 3), one a position of the slider
+            (see :func:`ddim_lib.plotting.tile`); or several such sequences by name, which
+            stand side by side and move together.
+        values: what the slider stands at, one a frame: values of t, S, eta or lambda.
+        label: the slider's name, as in :func:`ddim_lib.symbols.page`: ``"level t"``, ``"eta"``.
+        alt: what is to be seen, in words, for readers who do not see it.
+        readout: more values to show, by symbol, one a frame each.
+        curves: drawn beside the pictures.
+        scale: screen pixels a pixel.
+        start: the position shown first, and where scripts are switched off.
+        wait: milliseconds a frame while it plays; at least 1000 for readers who asked
+            their system for less motion.
+        quality: frames as lossy WebP of this quality, 1 to 100; PNG where left out.
+
+    Returns:
+        A player: show it as the last line of a cell. Where a page cannot move (a PDF),
+        five of its frames are shown.
+
+    Raises:
+        ValueError: no frames, not one value a frame, an empty alt text, an argument out of
+            its range.
+    """
+    panels = dict(frames) if isinstance(frames, Mapping) else {"": list(frames)}
+    _check(panels, values, alt, readout or {}, curves, scale, start, wait, quality)
+    sources = [[_address(frame, quality) for frame in panel] for panel in panels.values()]
+    # The slider is called "level t"; what it stands at reads "t = 300".
+    told = {label.split()[-1]: values, **(readout or {})}
+    rows = list(zip(*told.values(), strict=True))
+    pairs = [list(zip(told, row, strict=True)) for row in rows]
+    plain = [", ".join(f"{key} = {_number(value)}" for key, value in row) for row in pairs]
+    shown = [", ".join(f"{symbols.page(key)} = {html.escape(_number(value))}" for key, value in row)
+             for row in pairs]
+    marks = [_points(curve, values) for curve in curves]
+    data = {"frames": sources, "plain": plain, "shown": shown, "marks": marks, "wait": wait}
+    figures = [_figure(name, panel[0], source[start], alt, scale)
+               for (name, panel), source in zip(panels.items(), sources, strict=True)]
+    drawn = [_drawing(curve, points, values, label, i, start)
+             for i, (curve, points) in enumerate(zip(curves, marks, strict=True))]
+    here = Path(__file__)
+    page = "\n".join([
+        f"<style>{here.with_suffix('.css').read_text(encoding='utf-8')}</style>",
+        f'<ddim-player><div class="panels">{"".join(figures + drawn)}</div>',
+        '<div class="controls"><button type="button" disabled>Play</button>',
+        f'<label>{symbols.page(label)}<input type="range" min="0" max="{len(values) - 1}" step="1"',
+        f' value="{start}" autocomplete="off" aria-valuetext="{html.escape(plain[start])}"',
+        f' disabled></label><output aria-live="off">{shown[start]}</output></div>',
+        f'<script type="application/json">{json.dumps(data, ensure_ascii=False)}</script>',
+        "</ddim-player>",
+        f"<script>{here.with_suffix('.js').read_text(encoding='utf-8')}</script>",
+    ])
+    text = f"{len(values)} pictures over {label}, {_number(values[0])} to {_number(values[-1])}"
+    return Player(page, _still(panels, values, label, scale), text)
+
+
+def _number(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _check(panels, values, alt, readout, curves, scale, start, wait, quality) -> None:
+    n = len(values)
+    if n < 2:
+        raise ValueError(f"values must hold at least 2 positions, got {n}")
+    for name, panel in panels.items():
+        if len(panel) != n:
+            raise ValueError(f"frames must be one a value, {n}, got {len(panel)}"
+                             + (f" of {name!r}" if name else ""))
+        for frame in panel:
+            if (not isinstance(frame, np.ndarray) or frame.dtype != np.uint8
+                    or frame.shape != panel[0].shape or frame.ndim not in (2, 3)
+                    or frame.shape[2:] not in ((), (3,))):
+                raise ValueError("frames must be uint8 arrays of one shape, (H, W) or (H, W, 3), "
+                                 f"got {getattr(frame, 'dtype', type(frame).__name__)} "
+                                 f"{getattr(frame, 'shape', '')}")
+    if len(alt.split()) < 3:
+        raise ValueError(f"alt must say in words what is to be seen, got {alt!r}")
+    for name, row in [*readout.items(), *((c.name, c.values) for c in curves)]:
+        if len(row) != n:
+            raise ValueError(f"{name!r} must hold one value a frame, {n}, got {len(row)}")
+    for curve in curves:
+        for value in curve.values:
+            if not math.isfinite(value) or (curve.log and value <= 0):
+                raise ValueError(f"the values of {curve.name!r} must be finite"
+                                 + (" and positive" if curve.log else "") + f", got {value}")
+    if len(curves) and not all(isinstance(v, (int, float)) for v in values):
+        raise ValueError(f"values must be numbers where there are curves, got {values[0]!r}")
+    if len(curves) > len(COLOURS):
+        raise ValueError(f"curves must be at most {len(COLOURS)}, got {len(curves)}")
+    if not 0 < scale <= 20:
+        raise ValueError(f"scale must be in (0, 20], got {scale}")
+    if not 0 <= start < n:
+        raise ValueError(f"start must be in 0..{n - 1}, got {start}")
+    if wait < 100:
+        raise ValueError(f"wait must be at least 100 milliseconds, got {wait}")
+    if quality is not None and not 1 <= quality <= 100:
+        raise ValueError(f"quality must be in 1..100 or None, got {quality}")
+
+
+def _address(frame: np.ndarray, quality: int | None) -> str:
+    from PIL import Image
+
+    file, kind = io.BytesIO(), "png" if quality is None else "webp"
+    options = {"optimize": True} if quality is None else {"quality": quality, "method": 6}
+    Image.fromarray(frame).save(file, kind.upper(), **options)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _figure(name: str, frame: np.ndarray, source: str, alt: str, scale: float) -> str:
+    caption = f"<figcaption>{symbols.page(name)}</figcaption>" if name else ""
+    said = html.escape(f"{name}: {alt}" if name else alt)
+    height, width = (round(side * scale) for side in frame.shape[:2])
+    return (f'<figure>{caption}<img alt="{said}" width="{width}" height="{height}" '
+            f'src="{source}"></figure>')
+
+
+def _points(curve: Curve, values: Sequence[float]) -> list[list[float]]:
+    """Where the values lie in the box, in SVG units."""
+    heights = [math.log10(v) if curve.log else v for v in curve.values]
+    low, high = min(heights), max(heights)
+    first, last = min(values), max(values)
+    return [[round(LEFT + WIDTH * (x - first) / (last - first), 1),
+             round(TOP + HEIGHT * (1 - (y - low) / ((high - low) or 1)), 1)]
+            for x, y in zip(values, heights, strict=True)]
+
+
+def _drawing(curve: Curve, points, values, label: str, i: int, start: int) -> str:
+    colour, bottom, right = COLOURS[i], TOP + HEIGHT, LEFT + WIDTH
+    line = " ".join(f"{x},{y}" for x, y in points)
+    ends = [_short(extreme(curve.values)) for extreme in (max, min)]
+    name = html.escape(f"{curve.name} over {label}, from {_short(curve.values[0])} "
+                       f"to {_short(curve.values[-1])}")
+    x, y = points[start]
+    return (f'<figure><figcaption>{symbols.page(curve.name)}'
+            f'{", logarithmic axis" if curve.log else ""}</figcaption>'
+            f'<svg role="img" aria-label="{name}" width="{right + 12}" height="{bottom + 18}" '
+            f'viewBox="0 0 {right + 12} {bottom + 18}">'
+            f'<path d="M{LEFT} {TOP}V{bottom}H{right}" fill="none" stroke="currentColor" '
+            f'stroke-opacity=".5"/><polyline points="{line}" fill="none" stroke="{colour}" '
+            f'stroke-width="2"/><circle cx="{x}" cy="{y}" r="5" fill="{colour}" '
+            f'stroke="currentColor"/>'
+            f'<text x="{LEFT - 3}" y="{TOP + 8}" text-anchor="end">{ends[0]}</text>'
+            f'<text x="{LEFT - 3}" y="{bottom}" text-anchor="end">{ends[1]}</text>'
+            f'<text x="{LEFT}" y="{bottom + 14}">{_number(min(values))}</text>'
+            f'<text x="{right}" y="{bottom + 14}" text-anchor="end">{_number(max(values))}</text>'
+            "</svg></figure>")
+
+
+def _short(value: float) -> str:
+    return f"{value:.1e}".replace("e-0", "e-").replace("e+0", "e") \
+        if value and not 0.01 <= abs(value) < 1000 else f"{value:.2g}"
+
+
+def _still(panels, values, label: str, scale: float) -> bytes:
+    """Five frames under one another, for paper."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    n = len(values)
+    chosen = sorted({round(i * (n - 1) / 4) for i in range(5)})
+    height, width = next(iter(panels.values()))[0].shape[:2]
+    inches = min(6.0 / len(panels), width * scale / 90)
+    figure = Figure(figsize=(inches * len(panels) + 1, len(chosen) * inches * height / width + .4),
+                    layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(chosen), len(panels), squeeze=False)
+    for row, i in zip(axes, chosen, strict=True):
+        for axis, (name, panel) in zip(row, panels.items(), strict=True):
+            axis.imshow(panel[i], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axis.set_xticks([])
+            axis.set_yticks([])
+            if name and i == chosen[0]:
+                axis.set_title(symbols.mathtext(name), fontsize=9)
+        name = symbols.mathtext(label.split()[-1])
+        row[0].set_ylabel(f"{name} = {_number(values[i])}", rotation=0, ha="right", va="center",
+                          fontsize=9)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=100, bbox_inches="tight",
+                   metadata={"Software": None})
+    return file.getvalue()
