@@ -43,13 +43,14 @@ class Player:
 
     def __init__(self, page: str, still: bytes, text: str):
         self.html, self.still, self.text = page, still, text
+        self.kind = "image/png" if still.startswith(b"\x89PNG") else "image/jpeg"
 
     def __repr__(self) -> str:
         return self.text
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         return {"text/html": self.html, "text/plain": self.text,
-                "image/png": base64.b64encode(self.still).decode()}
+                self.kind: base64.b64encode(self.still).decode()}
 
 
 def play(frames: Sequence[np.ndarray] | Mapping[str, Sequence[np.ndarray]],
@@ -72,7 +73,8 @@ def play(frames: Sequence[np.ndarray] | Mapping[str, Sequence[np.ndarray]],
         start: the position shown first, and where scripts are switched off.
         wait: milliseconds a frame while it plays; at least 1000 for readers who asked
             their system for less motion.
-        quality: frames as lossy WebP of this quality, 1 to 100; PNG where left out.
+        quality: frames as lossy WebP of this quality, 1 to 100, for large pictures with noise; PNG
+            where left out.
 
     Returns:
         A player: show it as the last line of a cell. Where a page cannot move (a PDF),
@@ -111,7 +113,7 @@ def play(frames: Sequence[np.ndarray] | Mapping[str, Sequence[np.ndarray]],
         f"<script>{here.with_suffix('.js').read_text(encoding='utf-8')}</script>",
     ])
     text = f"{len(values)} pictures over {label}, {_number(values[0])} to {_number(values[-1])}"
-    return Player(page, _still(panels, values, label, scale), text)
+    return Player(page, _still(panels, values, label, scale, quality), text)
 
 
 def _number(value: object) -> str:
@@ -211,7 +213,7 @@ def _short(value: float) -> str:
         if value and not 0.01 <= abs(value) < 1000 else f"{value:.2g}"
 
 
-def _still(panels, values, label: str, scale: float) -> bytes:
+def _still(panels, values, label: str, scale: float, quality: int | None) -> bytes:
     """Five frames under one another, for paper."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -235,6 +237,7 @@ def _still(panels, values, label: str, scale: float) -> bytes:
         row[0].set_ylabel(f"{name} = {_number(values[i])}", rotation=0, ha="right", va="center",
                           fontsize=9)
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=100, bbox_inches="tight",
-                   metadata={"Software": None})
+    kind = {"format": "png", "metadata": {"Software": None}} if quality is None else \
+        {"format": "jpeg", "pil_kwargs": {"quality": quality}}
+    figure.savefig(file, dpi=100, bbox_inches="tight", **kind)
     return file.getvalue()
