@@ -99,6 +99,11 @@ def write_diffusers(folder: str | Path, model: UNet, schedule: Schedule) -> None
     The layout is that of google/ddpm-cifar10-32: everything in one folder, which
     ``DDPMPipeline.from_pretrained`` reads too.
 
+    Args:
+        folder: new or empty.
+        model: the network, its weights stored as float32.
+        schedule: a linear or a cosine one.
+
     Raises:
         FileExistsError: the folder is there and not empty.
         ValueError: diffusers has no such network or schedule.

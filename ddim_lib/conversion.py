@@ -30,6 +30,10 @@ def to_diffusers(state: dict[str, Tensor], config: UNetConfig) -> dict[str, Tens
 def from_diffusers(state: dict[str, Tensor], config: UNetConfig) -> dict[str, Tensor]:
     """The way back; also from older files, whose attention says query, key, value, proj_attn.
 
+    Args:
+        state: UNet2DModel's tensors.
+        config: of the network that they belong to.
+
     Raises:
         ValueError: a tensor that the network of this configuration does not have, or has once.
     """
@@ -51,9 +55,12 @@ def from_diffusers(state: dict[str, Tensor], config: UNetConfig) -> dict[str, Te
 
 
 def diffusers_config(config: UNetConfig) -> dict:
-    """The arguments with which UNet2DModel computes what :class:`UNet` computes.
+    """The arguments with which UNet2DModel computes what this library's network computes.
 
     A wrong one loads without a word and gives wrong pictures.
+
+    Args:
+        config: of the network.
 
     Raises:
         ValueError: ch_mult does not start with 1; UNet2DModel has no such network.
@@ -147,6 +154,9 @@ def _read_config(found: dict) -> UNetConfig:
 def schedule_from_diffusers(stored: dict) -> Schedule:
     """The schedule of a DDPMScheduler's or DDIMScheduler's scheduler_config.json.
 
+    Args:
+        stored: the contents of that file.
+
     Raises:
         ValueError: another table than linear or cosine, or a network that predicts no noise.
     """
@@ -166,6 +176,9 @@ def schedule_from_diffusers(stored: dict) -> Schedule:
 
 def schedule_to_diffusers(schedule: Schedule) -> dict:
     """The arguments with which diffusers' schedulers have this table.
+
+    Args:
+        schedule: a linear or a cosine one.
 
     Raises:
         ValueError: they have none like it.

@@ -72,7 +72,11 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None,
 
 def load_uint8(name: str, split: str = "train", *, root: str | Path | None = None,
                download: bool = False) -> tuple[Tensor, Tensor]:
-    """As :func:`load`, the images as uint8 in 0..255: a quarter of the memory, for training."""
+    """As :func:`load`, the images as uint8 in 0..255: a quarter of the memory, for training.
+
+    Args:
+        name, split, root, download: as in :func:`load`.
+    """
     if name not in NAMES:
         raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r} (a folder of "
                          f"pictures is read by load_folder)")
@@ -182,14 +186,14 @@ def load_folder(folder: str | Path, resolution: int, channels: int = 3, *,
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 in 0..255 to float32 in [-1, 1]."""
+    """uint8 images in 0..255 to float32 in [-1, 1], any shape."""
     if images.dtype != torch.uint8:
         raise TypeError(f"images must be uint8, got {images.dtype}")
     return images.float() / 127.5 - 1
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """float in [-1, 1] to uint8 in 0..255: rounded, and what lies outside clipped."""
+    """float images in [-1, 1] to uint8 in 0..255: rounded, and what lies outside clipped."""
     if not images.is_floating_point():
         raise TypeError(f"images must be floating point in [-1, 1], got {images.dtype}")
     return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)

@@ -94,6 +94,9 @@ def verify(path: Path, *, md5: str | None = None, sha256: str | None = None,
            size: int | None = None) -> None:
     """Compare a file with what was published about it.
 
+    Args:
+        path, md5, sha256, size: as in :func:`download`.
+
     Raises:
         ChecksumError: the size or a checksum differs, or path is no file.
     """

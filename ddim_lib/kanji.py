@@ -47,7 +47,15 @@ READER = "1"  # another number where this file would make other images of the sa
 
 
 class Kanji(NamedTuple):
-    """The set: ``labels[i]`` is the index in ``characters`` of what ``images[i]`` shows."""
+    """The set.
+
+    Attributes:
+        images: uint8, shape (N, 1, 64, 64).
+        labels: int64, shape (N,); ``labels[i]`` is the place in ``characters`` of what
+            ``images[i]`` shows.
+        characters: one string each, in the order of their code points.
+        facts: where the set comes from and what was left out, see :func:`load`.
+    """
 
     images: Tensor
     labels: Tensor
@@ -56,7 +64,9 @@ class Kanji(NamedTuple):
 
 
 def load(root: str | Path | None = None, *, download: bool = False) -> Kanji:
-    """The whole set, decoded once and then read from a cache in :func:`datasets.cache_root`.
+    """The whole set, decoded once and then read from a cache.
+
+    The cache lies in :func:`~ddim_lib.datasets.cache_root`.
 
     The data folder may hold the archive, ``kkanji.tar``, the folder ``kkanji2`` unpacked from
     it, or a zip of that folder with PNG or WebP files (``kkanji-64.zip``); a part of the
@@ -64,7 +74,7 @@ def load(root: str | Path | None = None, *, download: bool = False) -> Kanji:
     while it decoded them (50 s on a busy core), and to 1.1 GiB when it loaded them from the cache.
 
     Args:
-        root: the data folder; where left out, :func:`datasets.data_root`.
+        root: the data folder; where left out, :func:`~ddim_lib.datasets.data_root`.
         download: fetch the archive if none of these is there.
 
     Returns:
@@ -90,12 +100,20 @@ def load(root: str | Path | None = None, *, download: bool = False) -> Kanji:
 
 
 def characters(root: str | Path | None = None) -> list[str]:
-    """The characters in the order of the labels; ``ord()`` gives the code point of each."""
+    """The characters in the order of the labels; ``ord()`` gives the code point of each.
+
+    Args:
+        root: as in :func:`load`.
+    """
     return _header(root)["characters"]
 
 
 def facts(root: str | Path | None = None) -> dict:
-    """What is known of the set in the data folder; see :func:`load`."""
+    """What is known of the set in the data folder; see :func:`load`.
+
+    Args:
+        root: as in :func:`load`.
+    """
     return _header(root)["facts"]
 
 

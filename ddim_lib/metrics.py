@@ -40,17 +40,26 @@ class DigitClassifier(nn.Module):
         self.head = nn.Linear(128, 10)
 
     def features(self, images: Tensor) -> Tensor:
-        """What the last layer sees, shape (N, 128)."""
+        """What the last layer sees, shape (N, 128).
+
+        Args:
+            images: in [-1, 1], shape (N, 1, 28, 28).
+        """
         if images.shape[1:] != (1, 28, 28):
             raise ValueError(f"images must have shape (N, 1, 28, 28), got {tuple(images.shape)}")
         return self.body(images)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits of the ten digits, shape (N, 10), for images of shape (N, 1, 28, 28)."""
         return self.head(self.dropout(self.features(images)))
 
 
 def load_classifier(device: str | torch.device = "cpu") -> DigitClassifier:
-    """The shipped classifier, in evaluation mode. ``read_facts`` of its file tells its accuracy."""
+    """The shipped classifier, in evaluation mode; :func:`classifier_facts` tells its accuracy.
+
+    Args:
+        device: where it shall compute.
+    """
     from safetensors.torch import load_file
 
     model = DigitClassifier()
@@ -59,28 +68,40 @@ def load_classifier(device: str | torch.device = "cpu") -> DigitClassifier:
 
 
 def save_classifier(path, model: DigitClassifier, **facts) -> None:
-    """Write a classifier with its facts; see :func:`ddim_lib.weights.read_facts`."""
+    """Write a classifier with its facts; see :func:`~ddim_lib.weights.read_facts`.
+
+    Args:
+        path: the file.
+        model: a :class:`DigitClassifier`.
+        facts: anything JSON can hold.
+    """
     header = {"format": "ddim_lib classifier 1", **{k: json.dumps(v) for k, v in facts.items()}}
     save_tensors(path, model.state_dict(), header)
 
 
 @torch.no_grad()
 def in_batches(function, images: Tensor, batch_size: int = 500) -> Tensor:
-    """function applied to a few images at a time, the results joined."""
+    """function applied to a few images at a time, the results joined.
+
+    Args:
+        function: from images to a tensor with as many rows.
+        images: shape (N, ...).
+        batch_size: how many at a time.
+    """
     return torch.cat([function(part) for part in images.split(batch_size)])
 
 
 def confidence(images: Tensor, classifier: DigitClassifier | None = None) -> tuple[Tensor, Tensor]:
     """What the classifier takes each picture for, and how sure it is.
 
+    A high confidence does not make a picture a digit: the classifier knows nothing else and is
+    sure of pure noise too. Read it beside the distance.
+
     Args:
         images: in [-1, 1], shape (N, 1, 28, 28); values outside are clipped first.
 
     Returns:
         labels, int64, shape (N,); probabilities of those labels, shape (N,).
-
-    A high confidence does not make a picture a digit: the classifier knows nothing else and is
-    sure of pure noise too. Read it beside the distance.
     """
     classifier = classifier or load_classifier(images.device)
     logits = in_batches(classifier, images.clamp(-1, 1))
@@ -139,7 +160,12 @@ class FrechetDistance:
         return int(self._metric.real_features_num_samples)
 
     def save_reference(self, path, **facts) -> None:
-        """Write the reference's sums, so that it need not be computed again."""
+        """Write the reference's sums, so that it need not be computed again.
+
+        Args:
+            path: a safetensors file.
+            facts: anything JSON can hold, stored with it.
+        """
         tensors = {name: getattr(self._metric, name) for name in STATISTICS}
         save_tensors(path, tensors, {k: json.dumps(v) for k, v in facts.items()})
 

@@ -30,7 +30,13 @@ class DatasetNotFoundError(FileNotFoundError):
 
 
 class Entry(NamedTuple):
-    """One picture, not yet read: its name below the folder or in the archive, and its bytes."""
+    """One picture, not yet read.
+
+    Attributes:
+        name: below the folder or in the archive.
+        size: of the file in bytes.
+        content: gives these bytes.
+    """
 
     name: str
     size: int
@@ -42,9 +48,9 @@ def read(path: str | Path, resolution: int, channels: int = 3, *, limit: int | N
          ) -> tuple[Tensor, list[str]]:
     """All pictures below a folder or in an archive, and their names.
 
-    Arguments and errors as :func:`ddim_lib.datasets.load_folder`, and
-
     Args:
+        path: as ``folder`` of :func:`~ddim_lib.datasets.load_folder`, whose errors it raises too.
+        resolution, channels, limit, skip_broken: as in that function.
         keep: of a name, whether its picture is wanted.
 
     Returns:
@@ -93,6 +99,10 @@ def decode(content: bytes, channels: int):
 
     The first frame of an animation; turned as its EXIF orientation says; transparency laid
     on white; 16-bit grey scaled so that 65535 is 255; grey from colour by ITU-R 601.
+
+    Args:
+        content: the file's bytes.
+        channels: 1 or 3.
 
     Raises:
         Exception: whatever Pillow raises on a file that it cannot read.

@@ -82,6 +82,8 @@ def curves(x: Sequence[float], ys: dict[str, Sequence[float]], *, xlabel: str, y
     Args:
         x: the common abscissa.
         ys: name to values, each as long as x.
+        xlabel, ylabel: what the axes show.
+        log_x, log_y: logarithmic axes.
         marks: draw a marker at every point.
         level: a named horizontal line, a floor for instance.
     """

@@ -44,7 +44,13 @@ HUB_SMALL = {"config.json": 699, "scheduler_config.json": 256}  # bytes
 
 def load(name: str, device: str | torch.device = "cpu", *, variant: str = "ema",
          path: str | Path | None = None, download: bool = False) -> tuple[UNet, Schedule]:
-    """A published network by its name; see :func:`ddim_lib.weights.load_pretrained`."""
+    """A published network by its name, and its schedule.
+
+    Args:
+        name: ``"cifar10"``.
+        device, variant, path, download: as in :func:`~ddim_lib.weights.load_pretrained`, whose
+            errors it raises.
+    """
     if name not in NAMES:
         raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
     if variant not in VARIANTS:

@@ -1,6 +1,7 @@
 """From noise to pictures: DDIM's family of samplers, and the way back.
 
-Equation numbers are those of the DDIM paper (arXiv 2010.02502).
+Equation numbers are those of the DDIM paper (arXiv 2010.02502); those of this book's
+chapters stand in the lines that begin with "Book:".
 """
 
 from __future__ import annotations
@@ -17,24 +18,45 @@ from torch import Tensor, nn
 
 from ddim_lib.schedule import Schedule, pairs, timesteps
 
+#: What a sampler calls, ``model(x, t) -> eps``, x of shape (N, C, H, W), t int64 of shape (N,).
 Model = Callable[[Tensor, Tensor], Tensor]
 
 
 def predict_x0(x_t: Tensor, eps: Tensor, alpha_t: float) -> Tensor:
-    """The picture that x_t would come from, were eps its noise (eq. 9)."""
+    """The picture that x_t would come from, were eps its noise (eq. 9).
+
+    Book: equation (3).
+
+    Args:
+        x_t: shape (N, C, H, W).
+        eps: the same shape.
+        alpha_t: of the level of x_t, in (0, 1].
+    """
     return (x_t - math.sqrt(1 - alpha_t) * eps) / math.sqrt(alpha_t)
 
 
 def sigma(alpha_t: float, alpha_s: float, eta: float) -> float:
-    """How much fresh noise the step t -> s adds (eq. 16). eta 0: DDIM, 1: DDPM."""
+    """How much fresh noise the step t -> s adds (eq. 16): its standard deviation.
+
+    Book: equation (9).
+
+    Args:
+        alpha_t: where the step starts, in (0, 1).
+        alpha_s: where it ends, in (alpha_t, 1].
+        eta: 0 is DDIM, 1 is DDPM.
+    """
     return eta * math.sqrt((1 - alpha_s) / (1 - alpha_t)) * math.sqrt(1 - alpha_t / alpha_s)
 
 
 def step(x0: Tensor, eps: Tensor, alpha_t: float, alpha_s: float,
          eta: float | str = 0.0, z: Tensor | None = None) -> Tensor:
-    """One transition from level t to any s < t (eq. 12).
+    """One transition from level t to any s < t (eq. 12)::
 
-        x_s = sqrt(alpha_s) x_0  +  sqrt(1 - alpha_s - sigma^2) eps  +  sigma z
+        x_s = sqrt(alpha_s) x_0 + sqrt(1 - alpha_s - sigma^2) eps + sigma z
+
+    With eta = 0 it is DDIM's, with the true x_0 the oracle's, with eta = 1 over one level DDPM's.
+
+    Book: equations (2), (6), (7), (8), (10), (9.1) and (9.2).
 
     Args:
         x0: the prediction of eq. 9, shape (N, C, H, W).
@@ -62,6 +84,11 @@ def step(x0: Tensor, eps: Tensor, alpha_t: float, alpha_s: float,
 def coefficients(alpha_t: float, alpha_s: float, eta: float | str) -> tuple[float, float]:
     """What multiplies eps and z in eq. 12: sqrt(1 - alpha_s - sigma^2), and sigma.
 
+    Book: equation (8).
+
+    Args:
+        alpha_t, alpha_s, eta: as in :func:`step`.
+
     Raises:
         ValueError: eta is no number of at least 0 and not "hat", or 1 - alpha_s - sigma^2
             is negative.
@@ -80,7 +107,14 @@ def coefficients(alpha_t: float, alpha_s: float, eta: float | str) -> tuple[floa
 
 
 class Step(NamedTuple):
-    """What the sampler knows at level t. At t = 0 ``x`` is the result, ``eps`` is None."""
+    """What the sampler knows at level t.
+
+    Attributes:
+        t: the level; 0 at the end.
+        x: x_t, as the network saw it; at t = 0 the result.
+        x0: the network's prediction of x_0; at t = 0 the result again.
+        eps: the network's noise; None at t = 0.
+    """
 
     t: int
     x: Tensor
@@ -99,10 +133,12 @@ def sample_iter(model: Model, schedule: Schedule, *, steps: int | Sequence[int] 
     the network saw, its prediction of x_0 (eq. 9) and its eps; at last t = 0 with the
     result. Trajectories, progress bars and early stops are loops over this.
 
+    Book: equations (6), (7) and (8).
+
     Args:
         model: ``model(x, t) -> eps``, t an int64 tensor of shape (N,) in 1..T.
         schedule: the one that the model was trained with.
-        steps, spacing: which t to visit, see :func:`ddim_lib.schedule.timesteps`.
+        steps, spacing: which t to visit, see :func:`~ddim_lib.schedule.timesteps`.
         seeds: one an image, whole numbers in 0..2^32-1. A seed means the same start and
             the same noise along the way in every batch size and on every device.
         x_T: start points, shape (N, C, H, W), instead of those of the seeds. The seeds
@@ -145,12 +181,14 @@ def sample(model: Model, schedule: Schedule, *, steps: int | Sequence[int] = 50,
            **options) -> Tensor:
     """Run :func:`sample_iter` to its end: pictures of shape (N, C, H, W), on the CPU.
 
+    Book: equations (6), (7) and (8).
+
     Args:
+        model, schedule, steps, seeds, x_T, spacing: as in :func:`sample_iter`.
         batch_size: how many pictures the network sees at once; it changes the speed and
             the memory, not the pictures.
         progress: a bar over all network calls.
-        options: ``shape``, ``eta``, ``clip``, ``device``; all else is as in
-            :func:`sample_iter`.
+        options: ``shape``, ``eta``, ``clip``, ``device``, as in :func:`sample_iter`.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -170,9 +208,13 @@ def sample(model: Model, schedule: Schedule, *, steps: int | Sequence[int] = 50,
 
 
 def noise_from_seeds(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
-    """Start points x_T: standard normal, shape (len(seeds), *shape), float32, on the CPU.
+    """Start points x_T: standard normal, float32, on the CPU, one for each seed.
 
     Image i is ``torch.randn(shape, generator=torch.Generator().manual_seed(seeds[i]))``.
+
+    Args:
+        seeds: whole numbers in 0..2^32-1.
+        shape: of one image, (C, H, W).
     """
     seeds = _check_seeds(seeds)
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed))
@@ -194,7 +236,10 @@ def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequenc
            device: str | torch.device | None = None) -> Tensor:
     """From pictures to the noise that DDIM would draw them from (eq. 13, backwards).
 
+    Book: equation (7.3).
+
     Args:
+        model, schedule: as in :func:`sample_iter`.
         x0: images in [-1, 1], shape (N, C, H, W).
         steps, spacing: the levels to pass through, as in :func:`sample_iter`; decode
             with the same ones.
@@ -221,6 +266,8 @@ def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequenc
 
 def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
     """Spherical interpolation from x (weight 0) to y (weight 1), image by image (D.5).
+
+    Book: equation (7.2).
 
     Args:
         x, y: the same shape (N, ...); each image is one vector.

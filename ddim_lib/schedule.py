@@ -61,7 +61,7 @@ class Schedule:
 
     @property
     def beta(self) -> Tensor:
-        """DDPM's beta_1..beta_T, float64, shape (T,): 1 - alpha_t / alpha_{t-1}."""
+        """1 - alpha_t / alpha_{t-1} for t = 1..T, which DDPM calls beta; float64, shape (T,)."""
         return 1 - self.alpha[1:] / self.alpha[:-1]
 
     def snr(self) -> Tensor:
@@ -75,7 +75,11 @@ class Schedule:
         return self.alpha[int(t)].item()
 
     def add_noise(self, x0: Tensor, t: int | Tensor, noise: Tensor) -> Tensor:
-        """x_t = sqrt(alpha_t) x_0 + sqrt(1 - alpha_t) noise (DDIM eq. 4; the book's eq. 1).
+        """Noise pictures to their levels (DDIM eq. 4)::
+
+            x_t = sqrt(alpha_t) x_0 + sqrt(1 - alpha_t) noise
+
+        Book: equation (1).
 
         Args:
             x0: images, shape (N, C, H, W), in [-1, 1].
@@ -132,8 +136,12 @@ def linear(T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> S
 def cosine(T: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> Schedule:  # noqa: N803
     """Nichol and Dhariwal's schedule (arXiv 2102.09672, eq. 17).
 
-    alpha_t = f(t) / f(0), f(t) = cos^2((t/T + offset) / (1 + offset) * pi/2); each beta
-    is held at max_beta at most, or the last alpha would be zero.
+    alpha_t = f(t) / f(0), where f(t) is the square of cos((t/T + offset) / (1 + offset) pi/2).
+
+    Args:
+        T: number of noise levels, at least 1.
+        offset: at least 0; it keeps the first beta from being tiny.
+        max_beta: in (0, 1); no beta is larger, or the last alpha would be zero.
     """
     _check_T(T)
     if not (offset >= 0 and 0 < max_beta < 1):
@@ -146,7 +154,14 @@ def cosine(T: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> Sch
 
 
 def from_dict(stored: dict) -> Schedule:
-    """The schedule that :meth:`Schedule.to_dict` described."""
+    """The schedule that :meth:`Schedule.to_dict` described.
+
+    Args:
+        stored: that dictionary: ``name``, and the arguments of the function of that name.
+
+    Raises:
+        ValueError: the name is neither linear nor cosine.
+    """
     makers = {"linear": linear, "cosine": cosine}
     parameters = dict(stored)
     name = parameters.pop("name", None)
@@ -172,12 +187,13 @@ def timesteps(T: int, steps: int | Sequence[int], spacing: str = "trailing") -> 
         T: the schedule's number of levels.
         steps: how many levels (1..T), or the levels themselves, strictly
             increasing, each in 1..T.
-        spacing: where ``steps`` is a number:
-            ``"trailing"`` floor(T i / S), i = 1..S, ends at T (the paper's linear);
-            ``"leading"`` 1 + floor(T i / S), i = 0..S-1, starts at 1 (the official code's
-            uniform, where S divides T);
-            ``"quadratic"`` the official code's, dense near 0 and ending at 0.8 T, repeats
-            removed: from S = 50 of 1000 on it is shorter than asked.
+        spacing: where ``steps`` is a number S, one of
+
+            - ``"trailing"``: floor(T i / S), i = 1..S, ends at T (the paper's linear);
+            - ``"leading"``: 1 + floor(T i / S), i = 0..S-1, starts at 1 (the official code's
+              uniform, where S divides T);
+            - ``"quadratic"``: the official code's, dense near 0 and ending at 0.8 T, repeats
+              removed: from S = 50 of 1000 on it is shorter than asked.
 
     Raises:
         ValueError: more steps than T, fewer than 1, a list that does not increase
@@ -222,6 +238,9 @@ def pairs(taus: Sequence[int]) -> list[tuple[int, int]]:
 
     An explicit list, because "t minus the stride" is wrong wherever the spacing
     is uneven.
+
+    Args:
+        taus: the levels of :func:`timesteps`, strictly increasing.
     """
     ends = [0, *taus]
     return [(ends[i], ends[i - 1]) for i in range(len(ends) - 1, 0, -1)]

@@ -29,10 +29,13 @@ STATE = {"config", "run", "step", "model", "ema", "optimizer", "scaler", "genera
 
 def noise_prediction_loss(model: nn.Module, schedule: Schedule, x0: Tensor,
                           generator: torch.Generator | None = None) -> Tensor:
-    """Steps 2 to 5 of training: mean of |eps_theta(x_t, t) - eps|^2 over the batch and pixels.
+    """Steps 2 to 5 of training: the mean squared error of the noise over the batch and pixels.
+
+    Book: equation (5).
 
     Args:
         model: ``model(x, t) -> eps``.
+        schedule: the noise levels.
         x0: images in [-1, 1], shape (N, C, H, W); step 1 has drawn them.
         generator: of t and eps, on x0's device.
 
@@ -96,7 +99,12 @@ class TrainingConfig:
 
 
 class Progress(NamedTuple):
-    """One step's report. ``loss`` stays on the device: reading it every step would stall."""
+    """One step's report.
+
+    Attributes:
+        step: the number of gradient steps done.
+        loss: a scalar, left on the device: reading it every step would stall.
+    """
 
     step: int
     loss: Tensor
@@ -244,7 +252,11 @@ class Trainer:
         return value
 
     def save(self, path: str | Path) -> None:
-        """Write a checkpoint: to a file beside it first, then renamed, so never half a one."""
+        """Write a checkpoint: to a file beside it first, then renamed, so never half a one.
+
+        Args:
+            path: the file; missing folders are made.
+        """
         state = {
             "config": asdict(self.config), "run": self._identity(), "step": self.step,
             "model": self.model.state_dict(), "ema": self.ema.state_dict(),
@@ -260,6 +272,9 @@ class Trainer:
 
     def load(self, path: str | Path) -> None:
         """Continue from a checkpoint of the same run.
+
+        Args:
+            path: what :meth:`save` has written.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -317,7 +332,12 @@ class Trainer:
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
-    """The rate of gradient step ``step`` (0-based): a linear rise, then a cosine down to 0."""
+    """The learning rate of one step: a linear rise, then a cosine down to 0.
+
+    Args:
+        config: its lr, warmup and steps.
+        step: the gradient step, counted from 0.
+    """
     rise = min(1.0, (step + 1) / max(config.warmup, 1))
     return config.lr * rise * 0.5 * (1 + math.cos(math.pi * step / config.steps))
 

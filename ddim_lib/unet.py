@@ -87,10 +87,13 @@ class UNetConfig:
 
 
 class UNet(nn.Module):
-    """eps_theta(x_t, t): the noise that a network sees in x_t.
+    """eps_theta(x_t, t), the noise that a network sees in x_t.
 
     Call it with x of shape (N, C, H, W) and t in 1..T, int64, of shape (N,) (an int
     stands for all). It returns noise of the shape of x.
+
+    Args:
+        config: what to build; the weights are drawn by :meth:`reset_parameters`.
     """
 
     def __init__(self, config: UNetConfig):
@@ -173,6 +176,11 @@ class UNet(nn.Module):
         nn.init.zeros_(self.conv_out.weight)
 
     def forward(self, x: Tensor, t: Tensor | int) -> Tensor:
+        """The noise in x at t; see the class. (Call the network itself, as torch wants it.)
+
+        Raises:
+            ValueError: x has not the network's own :attr:`image_shape`.
+        """
         if x.ndim != 4 or tuple(x.shape[1:]) != self.image_shape:
             raise ValueError(f"x must have shape (N, {', '.join(map(str, self.image_shape))}), "
                              f"got {tuple(x.shape)}")
@@ -208,6 +216,9 @@ def shapes(model: UNet) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
     """What a picture passes through, in order: (layer, shape in, shape out) for one image.
 
     Blocks, changes of resolution and the outer convolutions; not the parts of a block.
+
+    Args:
+        model: asked once, with a black image at t = 1.
     """
     seen, hooks = [], []
     parts = [m for m in model.modules() if isinstance(m, (ResnetBlock, AttnBlock, Downsample,
@@ -242,7 +253,14 @@ def time_embedding(label: Tensor, channels: int) -> Tensor:
 
 
 class ResnetBlock(nn.Module):
-    """Two convolutions around the identity, the second told the time."""
+    """Two convolutions around the identity, the second told the time.
+
+    Args:
+        n_in, n_out: channels before and after.
+        n_emb: numbers in the embedding of the time.
+        dropout: before the second convolution, while training.
+        groups: of the group normalisation.
+    """
 
     def __init__(self, n_in: int, n_out: int, n_emb: int, dropout: float, groups: int):
         super().__init__()
@@ -256,6 +274,7 @@ class ResnetBlock(nn.Module):
             self.nin_shortcut = nn.Conv2d(n_in, n_out, 1)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
+        """x of shape (N, n_in, H, W) and emb of shape (N, n_emb) to shape (N, n_out, H, W)."""
         h = self.conv1(F.silu(self.norm1(x)))
         h = h + self.temb_proj(F.silu(emb))[:, :, None, None]
         h = self.conv2(self.dropout(F.silu(self.norm2(h))))
@@ -263,7 +282,12 @@ class ResnetBlock(nn.Module):
 
 
 class AttnBlock(nn.Module):
-    """Self-attention over pixels, one head, around the identity."""
+    """Self-attention over pixels, one head, around the identity.
+
+    Args:
+        channels: before and after.
+        groups: of the group normalisation.
+    """
 
     def __init__(self, channels: int, groups: int):
         super().__init__()
@@ -274,6 +298,7 @@ class AttnBlock(nn.Module):
         self.proj_out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x of shape (N, channels, H, W) to the same shape."""
         h = self.norm(x)
         # (N, C, H, W) -> (N, 1 head, H*W, C), scaled by C^-1/2 as the function does.
         q, k, v = (f(h).flatten(2).transpose(1, 2).unsqueeze(1) for f in (self.q, self.k, self.v))
@@ -282,24 +307,34 @@ class AttnBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Halve the resolution: a 3x3 convolution of stride 2, padded right and below alone."""
+    """Halve the resolution: a 3x3 convolution of stride 2, padded right and below alone.
+
+    Args:
+        channels: before and after.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x of shape (N, channels, H, W) to shape (N, channels, H/2, W/2)."""
         return self.conv(F.pad(x, (0, 1, 0, 1)))
 
 
 class Upsample(nn.Module):
-    """Double the resolution: nearest neighbour, then a 3x3 convolution."""
+    """Double the resolution: nearest neighbour, then a 3x3 convolution.
+
+    Args:
+        channels: before and after.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x of shape (N, channels, H, W) to shape (N, channels, 2H, 2W)."""
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 

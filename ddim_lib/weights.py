@@ -75,6 +75,13 @@ def load_pretrained(name: str, device: str | torch.device = "cpu", *, variant: s
 def load_weights(path: str | Path, device: str | torch.device = "cpu") -> tuple[UNet, Schedule]:
     """A network written by :func:`save_weights`, in evaluation mode, float32.
 
+    Args:
+        path: the file.
+        device: where the network shall compute.
+
+    Returns:
+        the network, and the schedule that it was trained with.
+
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is not such a file, or is damaged.
@@ -101,6 +108,8 @@ def save_weights(path: str | Path, model: UNet, schedule: Schedule, *,
 
     Args:
         path: the file; written beside itself first, then renamed.
+        model: the network.
+        schedule: the one that it was trained with, linear or cosine.
         dtype: of the stored tensors; float16 halves the file.
         facts: anything JSON can hold: data set, steps, EMA, seed, hardware, date, quality.
 
@@ -118,7 +127,13 @@ def save_weights(path: str | Path, model: UNet, schedule: Schedule, *,
 
 
 def save_tensors(path: str | Path, tensors: dict[str, Tensor], header: dict[str, str]) -> None:
-    """Write tensors and a header of strings as one safetensors file, atomically."""
+    """Write tensors and a header of strings as one safetensors file, atomically.
+
+    Args:
+        path: the file; missing folders are made.
+        tensors: by their names.
+        header: safetensors' metadata.
+    """
     from safetensors.torch import save_file
 
     path = Path(path)
@@ -129,7 +144,14 @@ def save_tensors(path: str | Path, tensors: dict[str, Tensor], header: dict[str,
 
 
 def read_facts(path: str | Path) -> dict:
-    """What a weights file says of itself, without reading its tensors."""
+    """What a weights file says of itself, without reading its tensors.
+
+    Args:
+        path: a file of :func:`save_weights`.
+
+    Returns:
+        ``format``, and what was given as facts; of a network also ``unet`` and ``schedule``.
+    """
     return {key: value if key == "format" else json.loads(value)
             for key, value in _header(Path(path)).items()}
 

@@ -19,7 +19,7 @@ def frames_slider(frames: Sequence[np.ndarray], names: Sequence[object], label: 
 
     Args:
         frames: uint8 arrays of one shape, (H, W) or (H, W, 3), see
-            :func:`ddim_lib.plotting.tile`.
+            :func:`~ddim_lib.plotting.tile`.
         names: what the slider stands at, one a frame: values of t, S or eta.
         label: the slider's name, in the field's symbol.
         scale: screen pixels a pixel.
