@@ -8,6 +8,8 @@ PORT ?= 8000
 PY := .venv/bin/python
 READY := .venv/.ready
 VENDOR := book/_assets/vendor/.ready
+MODEL := book/_assets/live/model.bin
+ALPHA := book/_assets/live/alpha.json
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg --nbval-cell-timeout=600
 
 .PHONY: help setup book test notebooks serve clean lock address
@@ -28,11 +30,15 @@ $(READY): .venv/.locked pyproject.toml
 	$(PY) -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-# Scripts that the pages serve themselves: mathematics and widgets.
+# Scripts that the pages serve themselves: mathematics, widgets, the runtime of the network.
 $(VENDOR): package.json package-lock.json scripts/vendor.py scripts/widgets_prelude.js | $(READY)
 	$(PY) scripts/vendor.py
 
-book: $(READY) $(VENDOR)  ## the pages, in _build/html; any warning is an error
+# The network that samples in the page.
+$(MODEL): data/weights/mnist.safetensors scripts/export_onnx.py ddim_lib/unet.py ddim_lib/schedule.py | $(READY)
+	$(PY) scripts/export_onnx.py
+
+book: $(READY) $(VENDOR) $(MODEL)  ## the pages, in _build/html; any warning is an error
 	.venv/bin/jupyter-book build . -W -n --keep-going
 
 test: $(READY)  ## every test; every chapter runs again and must give what is committed
@@ -47,7 +53,7 @@ serve: $(READY)  ## open the built book in a browser
 	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 clean:  ## remove what was built, not the environment
-	rm -rf _build dist node_modules book/_assets/vendor
+	rm -rf _build dist node_modules book/_assets/vendor $(MODEL) $(ALPHA)
 	rm -rf .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 

@@ -1,6 +1,8 @@
 """Fetch the pinned browser scripts from npm and copy what the pages use to book/_assets/vendor."""
 
 import json
+import gzip
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -28,12 +30,20 @@ COPIES = [
 MATHJAX = ["startup", "core", "input/tex", "output/chtml", "output/chtml/fonts/tex.js",
            "a11y/assistive-mml"]
 
-# Two of the packages name their licence in package.json and ship no text of it.
+# Before the first call of the digit network a reader fetches its runtime: 14 MB, 4 MB compressed.
+# Servers compress what they know by its name, or don't; so the file is compressed here, and its
+# name means nothing to them.
+ORT = MODULES / "onnxruntime-web" / "dist"
+
+# Most of the packages name their licence in package.json and ship no text of it.
 LICENSES = """\
 mathjax 3.2.2: Apache License 2.0, text in mathjax/LICENSE
 requirejs 2.3.8: MIT License, https://github.com/requirejs/requirejs/blob/master/LICENSE
 @jupyter-widgets/html-manager 1.0.15: BSD 3-Clause License, its bundled parts in
 html-manager/embed.js.LICENSE.txt, https://github.com/jupyter-widgets/ipywidgets/blob/main/LICENSE
+onnxruntime-web 1.30.0: MIT License, text in onnxruntime/LICENSE; the licences of the parts that its
+WebAssembly file holds (Abseil, Eigen, FlatBuffers, ONNX, Protocol Buffers, RE2 and others) in
+onnxruntime/ThirdPartyNotices.txt. Both texts are those of the Python package onnxruntime.
 """
 
 
@@ -67,8 +77,23 @@ def copy() -> None:
     widgets = VENDOR / "html-manager" / "embed-amd.js"
     prelude = ROOT / "scripts" / "widgets_prelude.js"
     widgets.write_text(prelude.read_text("utf-8") + widgets.read_text("utf-8"), "utf-8")
+    copy_onnxruntime(VENDOR / "onnxruntime")
     (VENDOR / "LICENSES.txt").write_text(LICENSES)
     (VENDOR / ".ready").touch()
+
+
+def copy_onnxruntime(target: Path) -> None:
+    target.mkdir(parents=True)
+    # As .js: some servers do not know .mjs, and a browser runs a module only under its right type.
+    script = (ORT / "ort.wasm.bundle.min.mjs").read_text("utf-8")
+    script = "".join(line for line in script.splitlines(True) if "sourceMappingURL" not in line)
+    (target / "ort.js").write_text(script, "utf-8")
+    wasm = (ORT / "ort-wasm-simd-threaded.wasm").read_bytes()
+    (target / "ort.wasm.bin").write_bytes(gzip.compress(wasm, 9, mtime=0))
+    # The npm package has no text of its licence.
+    package = Path(importlib.util.find_spec("onnxruntime").origin).parent
+    for name in ("LICENSE", "ThirdPartyNotices.txt"):
+        shutil.copyfile(package / name, target / name)
 
 
 if __name__ == "__main__":
