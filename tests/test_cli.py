@@ -155,6 +155,7 @@ def test_colours_stay_colours():
 
 # interpolate --------------------------------------------------------------------------------------
 
+@pytest.mark.equation("7.1", "7.2")
 @pytest.mark.parametrize("option", ["--slerp", "--lerp"])
 def test_an_interpolation_goes_from_one_seeds_picture_to_the_others(option, ddim):
     code, _, err = ddim("interpolate", "--weights", "tiny.safetensors", "--seeds", "3,8", option,

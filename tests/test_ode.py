@@ -70,6 +70,7 @@ def errors(method, counts):
     return [(method(S) - end).abs().mean().item() for S in counts]
 
 
+@pytest.mark.equation("9.4", "9.6")
 @pytest.mark.parametrize("t", [1, 100, 500, 1000])
 def test_the_score_is_the_noise_in_other_units(t):
     x = torch.linspace(-2, 2, 101, dtype=torch.float64).view(-1, 1, 1, 1).requires_grad_()
@@ -78,6 +79,7 @@ def test_the_score_is_the_noise_in_other_units(t):
                                rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.equation("9.8", "9.9")
 @pytest.mark.parametrize("steps", [1, 3, 10, [7, 8, 500, 999]])
 def test_ddim_is_euler_for_the_straight_path(steps):
     """y = x / (sqrt a + sqrt(1-a)), u the noise's share: y moves by (u_s - u_t)(eps - x_0)."""
@@ -92,12 +94,14 @@ def test_ddim_is_euler_for_the_straight_path(steps):
                                    rtol=0, atol=1e-12)
 
 
+@pytest.mark.equation("9.3")
 def test_paths_of_eta_0_never_cross_and_those_of_eta_1_do():
     for eta, crosses in ((0.0, False), (1.0, True)):
         walk = sample_iter(eps, SCHEDULE, x_T=START, seeds=range(100), steps=250, eta=eta)
         assert any((now.x.flatten().diff() < 0).any() for now in walk) == crosses
 
 
+@pytest.mark.equation("9.3", "9.5")
 def test_ddim_is_of_first_order_and_heun_of_second():
     counts = [40, 80, 160, 320]
     euler, second = errors(ddim, counts), errors(heun, counts)

@@ -70,6 +70,7 @@ def reference_model(x, t):
     return x * label / (label + 1)
 
 
+@pytest.mark.equation("7")
 @pytest.mark.parametrize("schedule, expected", [(SCHEDULE, 172.0067),
                                                 (linear(1000, 0.01, 0.02), 149.8295)])
 def test_the_public_regression_sums(schedule, expected):
@@ -88,6 +89,7 @@ def test_the_public_regression_sum_that_ends_at_alpha_1():
     assert x.abs().sum().item() == pytest.approx(149.0784, abs=1e-3)
 
 
+@pytest.mark.equation("9")
 @pytest.mark.parametrize("t, s, variance", [(420, 400, 0.14771), (980, 960, 0.32460),
                                             (487, 486, 0.00979), (999, 998, 0.02)])
 def test_the_public_variances(t, s, variance):
@@ -102,6 +104,7 @@ def test_the_public_variances(t, s, variance):
 JUMPS = [(1000, 999), (1000, 900), (501, 401), (300, 10), (37, 36), (2, 1), (1000, 1)]
 
 
+@pytest.mark.equation("3", "6", "7", "8", "9")
 @pytest.mark.parametrize("t, s", [*JUMPS, (1000, 0), (1, 0)])
 @pytest.mark.parametrize("eta", [0.0, 0.2, 0.5, 0.9, 1.0])
 def test_step_is_equations_9_12_and_16(t, s, eta):
@@ -126,6 +129,7 @@ def test_sigma_hat_has_sigma_1_under_the_root_and_the_large_one_before_z(t, s):
     assert for_z == pytest.approx(math.sqrt(1 - a_t / a_s), rel=1e-14)
 
 
+@pytest.mark.equation("8")
 @pytest.mark.parametrize("t, s", [*JUMPS, (1000, 0)])
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_the_two_coefficient_form_needs_no_x0(t, s, eta):
@@ -139,6 +143,7 @@ def test_the_two_coefficient_form_needs_no_x0(t, s, eta):
                                rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.equation("9.1", "9.2")
 @pytest.mark.parametrize("t, s", [*JUMPS, (1000, 0)])
 def test_eta_0_is_the_ode_form(t, s):
     """Eq. 13, in x / sqrt(alpha)."""
@@ -149,6 +154,7 @@ def test_eta_0_is_the_ode_form(t, s):
                                rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.equation("10")
 def test_eta_1_with_all_steps_is_the_ddpm_posterior():
     """DDPM eq. 6 and 7: mean mu-tilde, variance beta-tilde; with eq. 11 for the mean."""
     x, eps, z = noise(3, *SHAPE), noise(3, *SHAPE, seed=1), noise(3, *SHAPE, seed=2)
@@ -166,6 +172,7 @@ def test_eta_1_with_all_steps_is_the_ddpm_posterior():
         torch.testing.assert_close(mean, eq11, rtol=0, atol=1e-6, msg=f"t = {t}")
 
 
+@pytest.mark.equation("7", "8")
 @pytest.mark.parametrize("eta", ETAS)
 def test_the_sampler_walks_its_pairs_by_equation_12(eta):
     """The whole walk again, from its definition, with the same z."""
@@ -222,6 +229,7 @@ def drawn(seeds, count):
             for _ in range(count)]
 
 
+@pytest.mark.equation("6", "7", "8", "10")
 @pytest.mark.parametrize("steps", [10, 50, 1000])
 @pytest.mark.parametrize("kind, eta", [("ddim", 0.0), ("ddim", 1.0), ("fixed_small", 1.0),
                                        ("fixed_large", "hat")])
@@ -271,6 +279,7 @@ def marginal_variances(eta):
     return torch.tensor(variance, dtype=torch.float64)
 
 
+@pytest.mark.equation("6", "8")
 @pytest.mark.parametrize("eta", ETAS)
 def test_the_marginal_deviation_is_right_at_every_level(eta):
     """Every eta leaves the same marginals (DDIM lemma 1), up to the size of a step.
@@ -289,6 +298,7 @@ def test_the_marginal_deviation_is_right_at_every_level(eta):
     assert model.asked == list(range(1000, 0, -1))
 
 
+@pytest.mark.equation("8")
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_one_step_keeps_the_marginals_whatever_its_length(eta):
     """DDIM lemma 1: from q(x_t|x_0), with the true eps, eq. 12 gives q(x_s|x_0)."""
@@ -555,6 +565,7 @@ def test_encoding_asks_at_the_source_or_at_the_destination(convention, asked):
     assert model.asked == asked
 
 
+@pytest.mark.equation("7.3")
 @pytest.mark.parametrize("convention", ["source", "destination"])
 def test_encoding_is_equation_13_backwards(convention):
     model, x, taus = Curved(), noise(2, *SHAPE), [10, 300, 700]
@@ -568,6 +579,7 @@ def test_encoding_is_equation_13_backwards(convention):
     torch.testing.assert_close(found, x, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.equation("7.3")
 def test_decoding_inverts_encoding_better_with_more_steps():
     """On the exact eps of Gaussian data the error falls as 1/S^2, lower with the destination."""
     x = 0.5 * noise(4, 1, 20, 20)
@@ -606,6 +618,7 @@ def test_slerp_starts_at_x_and_ends_at_y():
     torch.testing.assert_close(slerp(x, y, 1.0), y, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.equation("7.2")
 @pytest.mark.parametrize("weight", [0.1, 0.25, 0.5, 0.8])
 def test_slerp_is_the_arc_of_d5_image_by_image(weight):
     """DDIM D.5, one image at a time, in plain numbers."""
@@ -621,6 +634,7 @@ def test_slerp_is_the_arc_of_d5_image_by_image(weight):
         torch.testing.assert_close(slerp(x[i:i + 1], y[i:i + 1], weight)[0], found[i])
 
 
+@pytest.mark.equation("7.2")
 @pytest.mark.parametrize("weight", [0.0, 0.3, 0.5, 0.9])
 def test_slerp_keeps_the_norm(weight):
     x, y = noise(2, *SHAPE), noise(2, *SHAPE, seed=1)
@@ -629,6 +643,7 @@ def test_slerp_keeps_the_norm(weight):
                                torch.full((2,), 6.0, dtype=torch.float64))
 
 
+@pytest.mark.equation("7.1", "7.2")
 def test_the_midpoint_of_slerp_is_as_wide_as_noise_and_that_of_lerp_is_not():
     """1 against 1/sqrt(2): the network has never seen noise as narrow as the latter."""
     x, y = noise_from_seeds(range(64), (1, 28, 28)), noise_from_seeds(range(64, 128), (1, 28, 28))

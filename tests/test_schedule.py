@@ -221,6 +221,7 @@ def test_shapes_that_do_not_fit_are_errors():
 
 # Noising ----------------------------------------------------------------------------------------
 
+@pytest.mark.equation("1")
 def test_add_noise_is_equation_4():
     """x_t = sqrt(alpha_t) x_0 + sqrt(1 - alpha_t) eps, with one t for all or one an image."""
     schedule, levels = linear(), [0, 1, 2, 100, 500, 1000]
@@ -242,6 +243,7 @@ def test_add_noise_keeps_float32_and_its_small_noise():
     torch.testing.assert_close(x1, torch.full_like(x0, 0.01), rtol=1e-6, atol=0)
 
 
+@pytest.mark.equation("1", "1.1")
 @pytest.mark.parametrize("schedule", [linear(), cosine(), linear(5, 0.1, 0.5)],
                          ids=lambda s: f"{s.name}{s.T}")
 def test_T_single_steps_equal_the_closed_form(schedule):
@@ -255,6 +257,7 @@ def test_T_single_steps_equal_the_closed_form(schedule):
         assert schedule.add_noise(zero, t, x).item() ** 2 == pytest.approx(variance, rel=1e-9)
 
 
+@pytest.mark.equation("1.1")
 def test_the_chain_drawn_at_random_equals_the_closed_form():
     """The same for drawn numbers: 100,000 of them, means and deviations within 5 sigma."""
     schedule, n = linear(30, 0.01, 0.2), 100_000

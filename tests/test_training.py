@@ -70,6 +70,7 @@ class Linear(nn.Module):
         return self.weight * x + t.view(-1, 1, 1, 1) / 1000
 
 
+@pytest.mark.equation("5")
 def test_the_loss_is_the_noises_squared_error():
     """DDPM eq. 14, DDIM eq. 5 with gamma = 1: the same numbers drawn again and put together."""
     schedule, model = linear(), Linear()
@@ -89,6 +90,7 @@ def test_the_loss_is_the_noises_squared_error():
     assert loss.ndim == 0 and loss.item() == pytest.approx(total / x0.numel(), rel=1e-5)
 
 
+@pytest.mark.equation("5")
 def test_the_loss_is_0_for_an_oracle_and_asks_for_every_t_from_1_to_T():
     schedule, x0 = linear(20, 0.01, 0.3), torch.full((4000, 1, 1, 1), 0.5)
     asked = []

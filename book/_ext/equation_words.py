@@ -1,0 +1,35 @@
+"""What each numbered equation is, in a few words, and where the papers have it.
+
+The one table that is kept by hand. Chapters, functions and tests are read from their own files, and
+the build stops when an equation is missing here or stands here for nothing.
+"""
+
+DDIM = "{cite:t}`song2021ddim`"
+DDPM = "{cite:t}`ho2020ddpm`"
+
+WORDS = {
+    "1": ("A picture noised to level $t$ in one draw", f"{DDIM}, equation 4"),
+    "1.1": ("The chain that noises a picture level by level", f"{DDPM}, equation 2"),
+    "2": ("One step down with the oracle's picture", f"{DDIM}, equation 7 with $\\sigma = 0$"),
+    "3": ("The picture that goes with a guess of the noise", f"{DDIM}, equation 9"),
+    "4": ("How probable each picture of a finite data set is", None),
+    "5": ("The loss", f"{DDIM}, equation 5 with all weights 1; {DDPM}, equation 14"),
+    "6": ("DDIM's step to the level below", f"{DDIM}, equation 12 with $\\sigma = 0$"),
+    "7": ("DDIM's step to any earlier level",
+          f"{DDIM}, equation 12 with $\\sigma = 0$, over the levels of its section 4.2"),
+    "8": ("The family: a step with fresh noise", f"{DDIM}, equation 12"),
+    "9": ("How much fresh noise, in units of DDPM's", f"{DDIM}, equation 16"),
+    "10": ("DDPM's step", f"{DDPM}, algorithm 2 with the variance of its equation 7"),
+    "7.1": ("The straight line between two start points", None),
+    "7.2": ("The arc between two start points", f"{DDIM}, appendix D.5"),
+    "7.3": ("A step up, to encode", f"{DDIM}, equation 13 read from $s$ to $t$"),
+    "9.1": ("DDIM's step, divided by the weight of the picture", f"{DDIM}, equation 13"),
+    "9.2": ("The same step in two letters", f"{DDIM}, equation 13"),
+    "9.3": ("The differential equation that DDIM follows", f"{DDIM}, equation 14"),
+    "9.4": ("The mean of the noise where two normals are the data", None),
+    "9.5": ("Where the path from a start point ends exactly", None),
+    "9.6": ("The score is the noise in other units", "Song and others (2021), in other letters"),
+    "9.7": ("The probability-flow ODE", "Song and others (2021), in DDPM's case"),
+    "9.8": ("Flow matching's line and its velocity", "Lipman and others (2022)"),
+    "9.9": ("A noised picture in flow matching's letters", None),
+}
