@@ -1,8 +1,8 @@
 """Fetch the pinned browser scripts from npm and copy what the pages use to book/_assets/vendor."""
 
-import json
 import gzip
 import importlib.util
+import json
 import os
 import shutil
 import subprocess

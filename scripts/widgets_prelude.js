@@ -4,12 +4,17 @@
   const folder = new URL(".", document.currentScript.src).href.replace(/\/$/, "");
   window.require.config({ paths: { "@jupyter-widgets/html-manager/dist": folder } });
 
-  // It sets formulas in labels through MathJax 2's queue, which MathJax 3 does not have.
-  if (window.MathJax) {
+  // It sets formulas in labels through MathJax 2's queue, which MathJax 3 does not have. By the time
+  // this script is asked for, MathJax is mostly there.
+  const typeset = ([, , element]) => window.MathJax.typesetPromise([element]);
+  const queue = () => {
+    window.MathJax.Hub = { Queue: (...jobs) => jobs.forEach(typeset) };
+  };
+  if (window.MathJax?.startup?.promise) queue();
+  else if (window.MathJax) {
     window.MathJax.startup = {
       ready() {
-        const typeset = ([, , element]) => window.MathJax.typesetPromise([element]);
-        window.MathJax.Hub = { Queue: (...jobs) => jobs.forEach(typeset) };
+        queue();
         window.MathJax.startup.defaultReady();
       },
     };

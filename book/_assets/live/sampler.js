@@ -1,0 +1,44 @@
+// The sampler of ddim_lib/sampling.py, with the papers' numbers of equations.
+
+// Which levels to visit: floor(T i / S), i = 1..S, as pairs (t, s) from T down to s = 0.
+export function pairs(T, S) {
+  const taus = Array.from({ length: S + 1 }, (_, i) => Math.floor((T * i) / S));
+  return Array.from({ length: S }, (_, i) => [taus[S - i], taus[S - i - 1]]);
+}
+
+// How much fresh noise the step t -> s adds (eq. 16). eta 0: DDIM, 1: DDPM.
+export function sigma(alphaT, alphaS, eta) {
+  return eta * Math.sqrt((1 - alphaS) / (1 - alphaT)) * Math.sqrt(1 - alphaT / alphaS);
+}
+
+// f_theta(x_t), the picture that x_t would come from, were eps its noise (eq. 9).
+export function predictX0(x, eps, alphaT) {
+  const noise = Math.sqrt(1 - alphaT);
+  const signal = Math.sqrt(alphaT);
+  return x.map((value, i) => (value - noise * eps[i]) / signal);
+}
+
+// One transition to level s (eq. 12). z is not used where alphaS = 1: the last step adds no noise.
+export function step(x0, eps, alphaT, alphaS, eta, z) {
+  const forZ = sigma(alphaT, alphaS, eta);
+  const forEps = Math.sqrt(Math.max(1 - alphaS - forZ ** 2, 0));
+  const signal = Math.sqrt(alphaS);
+  if (alphaS === 1 || eta === 0) return x0.map((value, i) => signal * value + forEps * eps[i]);
+  return x0.map((value, i) => signal * value + forEps * eps[i] + forZ * z[i]);
+}
+
+// Walk from x_T to pictures. Yields {t, x, x0} for each visited t, with the x_t that the network
+// saw and its prediction of x_0; at last t = 0 with the result.
+//   network: async (x, t) -> eps, Float32Arrays with one image after the other.
+//   alpha: alpha_0..alpha_T. noise: a source of z, needed where eta is not 0.
+export async function* sampleSteps({ network, alpha, S, eta, start, noise }) {
+  let x = start;
+  for (const [t, s] of pairs(alpha.length - 1, S)) {
+    const eps = await network(x, t);
+    const x0 = predictX0(x, eps, alpha[t]);
+    yield { t, x, x0 };
+    const z = eta !== 0 && s > 0 ? noise() : null;
+    x = step(x0, eps, alpha[t], alpha[s], eta, z);
+  }
+  yield { t: 0, x, x0: x };
+}

@@ -1,0 +1,47 @@
+// ipywidgets without a kernel need 3.6 MB of scripts. They come when a reader asks for them: with
+// the opening of the <details> that a widget lies in or, elsewhere, with a button in its place.
+{
+  const root = new URL(".", document.currentScript.src);
+  const SCRIPTS = ["vendor/requirejs/require.js", "vendor/html-manager/embed-amd.js"];
+  const views = document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]');
+  const asked = [];
+  let loading = null;
+
+  const load = (name) => new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = new URL(name, root);
+    script.onload = resolve;
+    script.onerror = () => reject(new Error(name));
+    document.head.append(script);
+  });
+
+  // All widgets of the page appear at once: the scripts know no other way.
+  const show = () => {
+    loading ??= (async () => {
+      for (const one of asked) one.textContent = "The widget is loading.";
+      try {
+        for (const name of SCRIPTS) await load(name);
+        for (const one of asked) one.remove();
+      } catch (error) {
+        for (const one of asked) one.textContent = `The widget did not load (${error.message}).`;
+      }
+    })();
+  };
+
+  for (const view of views) {
+    const folded = view.closest("details:not([open])");
+    const place = document.createElement("p");
+    place.className = "ddim-widget-place";
+    asked.push(place);
+    view.before(place);
+    if (folded) {
+      folded.addEventListener("toggle", show, { once: true });
+    } else {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = "Show the ipywidgets version (3.6 MB)";
+      button.addEventListener("click", show);
+      place.append(button);
+    }
+  }
+}
