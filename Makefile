@@ -31,7 +31,7 @@ $(READY): .venv/.locked pyproject.toml
 	@touch $@
 
 # Scripts that the pages serve themselves: mathematics, widgets, the runtime of the network.
-$(VENDOR): package.json package-lock.json scripts/vendor.py scripts/widgets_prelude.js | $(READY)
+$(VENDOR): package.json package-lock.json scripts/vendor.py scripts/mathjax_parts.py scripts/widgets_prelude.js | $(READY)
 	$(PY) scripts/vendor.py
 
 # The network that samples in the page.

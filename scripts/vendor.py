@@ -2,12 +2,13 @@
 
 import gzip
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import mathjax_parts
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = ROOT / "node_modules"
@@ -25,11 +26,6 @@ COPIES = [
     ("@jupyter-widgets/html-manager/dist", "embed.js.LICENSE.txt", "html-manager"),
 ]
 
-# What the pages need of MathJax, in one file: its own combinations of these parts also hold the
-# menu, a third of their size. assistive-mml gives screen readers MathML.
-MATHJAX = ["startup", "core", "input/tex", "output/chtml", "output/chtml/fonts/tex.js",
-           "a11y/assistive-mml"]
-
 # Before the first call of the digit network a reader fetches its runtime: 14 MB, 4 MB compressed.
 # Servers compress what they know by its name, or don't; so the file is compressed here, and its
 # name means nothing to them.
@@ -37,7 +33,7 @@ ORT = MODULES / "onnxruntime-web" / "dist"
 
 # Most of the packages name their licence in package.json and ship no text of it.
 LICENSES = """\
-mathjax 3.2.2: Apache License 2.0, text in mathjax/LICENSE
+mathjax 3.2.2: Apache License 2.0, text in mathjax/LICENSE; book-mathjax.js is made from its parts
 requirejs 2.3.8: MIT License, https://github.com/requirejs/requirejs/blob/master/LICENSE
 @jupyter-widgets/html-manager 1.0.15: BSD 3-Clause License, its bundled parts in
 html-manager/embed.js.LICENSE.txt, https://github.com/jupyter-widgets/ipywidgets/blob/main/LICENSE
@@ -57,13 +53,6 @@ def npm() -> str:
     return shutil.which("npm")
 
 
-def mathjax() -> str:
-    """MathJax's loader, the list of what is there, and the parts; it starts after the last one."""
-    first, *rest = ((MODULES / "mathjax/es5" / part).with_suffix(".js").read_text("utf-8")
-                    for part in MATHJAX)
-    return "\n".join([first, f"MathJax.loader.preLoad(...{json.dumps(MATHJAX)});", *rest])
-
-
 def copy() -> None:
     shutil.rmtree(VENDOR, ignore_errors=True)
     for folder, pattern, target in COPIES:
@@ -73,7 +62,8 @@ def copy() -> None:
         (VENDOR / target).mkdir(parents=True, exist_ok=True)
         for file in files:
             shutil.copyfile(file, VENDOR / target / file.name)
-    (VENDOR / "mathjax" / "book-mathjax.js").write_text(mathjax(), "utf-8")
+    script = mathjax_parts.combine(MODULES / "mathjax" / "es5")
+    (VENDOR / "mathjax" / "book-mathjax.js").write_text(script, "utf-8")
     widgets = VENDOR / "html-manager" / "embed-amd.js"
     prelude = ROOT / "scripts" / "widgets_prelude.js"
     widgets.write_text(prelude.read_text("utf-8") + widgets.read_text("utf-8"), "utf-8")
