@@ -16,6 +16,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.nodes import make_refnode
+from text_nodes import texts
 
 logger = logging.getLogger(__name__)
 ONE = rf"\(({sources.NUMBER})\)"
@@ -47,24 +48,15 @@ def anchor(app: Sphinx, doctree: nodes.document) -> None:
 
 def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Make mentions links; on paper, also mark the places that they lead to."""
-    for text in list(doctree.findall(nodes.Text)):
-        if not inside(text, UNTOUCHED):
-            parts = linked(app, docname, text)
-            if len(parts) > 1 or not isinstance(parts[0], nodes.Text):
-                text.parent.replace(text, parts)
+    for text in texts(doctree, UNTOUCHED):
+        parts = linked(app, docname, text)
+        if len(parts) > 1 or not isinstance(parts[0], nodes.Text):
+            text.parent.replace(text, parts)
     if app.builder.format == "latex":
         for block in list(doctree.findall(nodes.math_block)):
             if block["ids"]:
                 place = nodes.target("", "", ids=list(block["ids"]))
                 block.parent.insert(block.parent.index(block), place)
-
-
-def inside(node: nodes.Node, kinds: tuple[type, ...]) -> bool:
-    """Whether one of the elements around a node is of these kinds."""
-    node = node.parent
-    while node is not None and not isinstance(node, kinds):
-        node = node.parent
-    return node is not None
 
 
 def linked(app: Sphinx, docname: str, text: nodes.Text) -> list[nodes.Node]:
