@@ -1,7 +1,169 @@
-"""What search engines, browsers and social networks read: canonical links, card, icon."""
+"""What search engines, browsers and social networks read: addresses, description, card, icons.
 
+Everything follows from html_baseurl, which `make address` keeps equal to the address in
+pyproject.toml. Absolute addresses stand in <meta> and <link rel="canonical"> alone: nothing here
+makes a page ask another host for anything.
+"""
+
+import html
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.errors import ConfigError
+
+CARD = "social_card.png"  # in book/_assets, drawn by scripts/social_card.py
+CARD_SIZE = (1200, 630)
+CARD_ALT = "Denoising Diffusion Implicit Models, an executable book: digits emerge from noise."
+LONGEST = 200  # a description, in characters; search engines cut it there or earlier
+GREEK = {"alpha": "α", "epsilon": "ε", "eta": "η", "lambda": "λ", "sigma": "σ", "tau": "τ",
+         "theta": "θ"}
+NOINDEX = '<meta name="robots" content="noindex" />'
+BADGE = re.compile(r"Open in Colab\Z")
+
+
+def addresses(app: Sphinx, config: Config) -> None:
+    """The card's settings for sphinxext.opengraph, from the one address."""
+    base = config.html_baseurl
+    if not re.fullmatch(r"https://\S+/", base or ""):
+        raise ConfigError(f"html_baseurl must be https://.../ with a slash at its end: {base!r}")
+    config.ogp_site_url = base
+    config.ogp_site_name = config.html_title
+    config.ogp_image = f"{base}_static/{CARD}"
+    config.ogp_image_alt = CARD_ALT
+    config.ogp_custom_meta_tags = (
+        *(f'<meta property="og:image:{side}" content="{length}" />'
+          for side, length in zip(("width", "height"), CARD_SIZE, strict=True)),
+        '<meta name="twitter:card" content="summary_large_image" />',
+    )
+
+
+def plain(paragraph: nodes.Element) -> str:
+    """The paragraph's words; a formula becomes text, or None of it can be said in words."""
+    words = []
+    for node in paragraph.findall(nodes.Text):
+        text = node.astext()
+        if isinstance(node.parent, nodes.math):
+            text = re.sub(r"\\(\w+)\s?", lambda m: GREEK.get(m[1], m[0]), text)
+            text = re.sub(r"[{}$]", "", text)
+        words.append(text)
+    return " ".join("".join(words).split())
+
+
+def sentences(text: str) -> list[str]:
+    return re.split(r"(?<=[.!?:]) (?=[A-Z])", text)
+
+
+def describe(doctree: nodes.document) -> str | None:
+    """The page in one or two sentences: the beginning of its first paragraph of running text.
+
+    The Colab badge, the box under the title, captions and tables are no running text.
+    """
+    for paragraph in doctree.findall(nodes.paragraph):
+        if not isinstance(paragraph.parent, nodes.section | nodes.document):
+            continue
+        text = plain(paragraph)
+        if BADGE.match(text) or len(text.split()) < 5:
+            continue
+        kept = ""
+        for sentence in sentences(text):
+            if "\\" in sentence or len(kept) + len(sentence) > LONGEST:
+                break
+            kept = f"{kept} {sentence}".strip()
+        if not kept and "\\" not in text:
+            kept = text[:LONGEST].rsplit(" ", 1)[0].rstrip(",;:") + " …"
+        if kept:
+            return re.sub(r":\Z", ".", kept)
+    return None
+
+
+def head(app: Sphinx, name: str, template: str, context: dict, doctree) -> None:
+    """Before sphinxext.opengraph, which takes what stands here already."""
+    context["is_landing"] = name == app.config.root_doc
+    if doctree is None:
+        context["metatags"] = context.get("metatags", "") + NOINDEX
+        return
+    description = describe(doctree)
+    if description is None:
+        return
+    # sphinxext.opengraph writes its overrides as they are.
+    safe = html.escape(description)
+    context["meta"] = {**(context["meta"] or {}), "og:description": safe}
+    context["metatags"] += f'<meta name="description" content="{safe}" />\n'
+
+
+STANDALONE = """\
+<!DOCTYPE html>
+<html lang="{language}">
+  <head>
+    <meta charset="utf-8" />
+    <meta name="viewport" content="width=device-width, initial-scale=1" />
+    <title>{title}</title>
+    {head}
+    <style>
+      :root {{ color-scheme: light dark; font-family: system-ui, sans-serif; }}
+      main {{ max-width: 36rem; margin: 15vh auto 0; padding: 0 1.5rem; line-height: 1.5; }}
+    </style>
+  </head>
+  <body>
+    <main>
+{body}
+    </main>
+  </body>
+</html>
+"""
+
+# The page is served at whatever address was asked for, so no relative link would be right. The
+# script finds the folder of the book in that address; without it the published folder is meant.
+LOST = """\
+      <h1>There is no such page</h1>
+      <p>It may have moved. Begin again at <a id="home" href="{home}">the first page</a>, or
+        <a id="find" href="{find}">search the book</a>.</p>
+    <script>
+      const folder = location.pathname.match(/^(.*?\\/)(?:book|_static|_images)\\//);
+      if (folder) {{
+        document.getElementById("home").href = folder[1] + "{first}";
+        document.getElementById("find").href = folder[1] + "search.html";
+      }}
+    </script>"""
+
+
+def standalone_pages(app: Sphinx, exception: Exception | None) -> None:
+    """index.html, which leads to the first page, and 404.html, which hosts show for lost ones."""
+    if exception or app.builder.name != "html":
+        return
+    config, out = app.config, Path(app.outdir)
+    title = html.escape(config.html_title)
+    first = app.builder.get_target_uri(config.root_doc)
+    root = urlsplit(config.html_baseurl).path
+
+    def write(name: str, **parts: str) -> None:
+        text = STANDALONE.format(language=config.language or "en", **parts)
+        (out / name).write_text(text, "utf-8")
+
+    write(
+        "index.html",
+        title=title,
+        head=f'<meta http-equiv="refresh" content="0; url={first}" />\n'
+        f'    <link rel="canonical" href="{config.html_baseurl}{first}" />\n'
+        '    <link rel="icon" href="_static/favicon.svg" type="image/svg+xml" />',
+        body=f'      <h1>{title}</h1>\n      <p><a href="{first}">To the first page</a></p>',
+    )
+    write(
+        "404.html",
+        title=f"There is no such page — {title}",
+        head='<meta name="robots" content="noindex" />\n    <link rel="icon" href="data:," />',
+        body=LOST.format(home=root + first, find=root + "search.html", first=first),
+    )
 
 
 def setup(app: Sphinx) -> dict:
+    app.connect("config-inited", addresses)
+    app.connect("html-page-context", head, priority=400)
+    app.connect("build-finished", standalone_pages)
+    for part in ("ddim_pages", "ddim_styles"):
+        app.setup_extension(part)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
