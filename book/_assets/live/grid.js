@@ -1,4 +1,4 @@
-// A picture of several digits: one canvas, every pixel of a digit a square of whole pixels.
+// A picture of several digits: one canvas, every pixel of a digit a square of whole screen pixels.
 
 const SIDE = 28;
 const COLUMNS = 4;
@@ -47,9 +47,12 @@ export class Grid {
       `${calls > 1 ? "calls" : "call"}, ${each.toFixed(each < 10 ? 1 : 0)} ms a call`;
   }
 
-  // How many screen pixels a pixel may have in a place of this width.
+  // The width of a digit's pixel where the picture may be this wide, in CSS pixels: on a dense
+  // screen, whole pixels of that.
   scale(width) {
-    return Math.min(LARGEST, Math.max(1, Math.floor(width / (COLUMNS * SIDE))));
+    const dense = window.devicePixelRatio || 1;
+    const whole = Math.floor((width / (COLUMNS * SIDE)) * dense) / dense;
+    return Math.min(LARGEST, Math.max(1, whole));
   }
 
   resize(width) {

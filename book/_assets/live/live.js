@@ -113,18 +113,24 @@
       event.preventDefault();
       if (form.elements.sample.getAttribute("aria-disabled") === "true") return;
       tell(obstacle());
-      if (!problem.hidden) return;
+      if (problem.textContent) return;
+      let wanted;
       try {
-        const wanted = settings(form);
-        form.elements.sample.setAttribute("aria-disabled", "true");
+        wanted = settings(form);
+      } catch (error) {
+        tell(error.message);
+        return;
+      }
+      form.elements.sample.setAttribute("aria-disabled", "true");
+      try {
         const { Session } = await import(new URL("session.js", here));
         session ??= new Session(element, form, tell, () => {
           for (const still of stills) still.hidden = true;
         });
         session.start(wanted);
       } catch (error) {
-        form.elements.sample.removeAttribute("aria-disabled");
-        tell(error.message);
+        form.elements.sample.setAttribute("aria-disabled", "false");
+        tell(`The live sampler did not load (${error.message}). Press Sample to try again.`);
       }
     });
   }

@@ -1,0 +1,91 @@
+"""The network that samples in the page is the shipped one, whatever form it travels in."""
+
+import gzip
+import json
+
+import export_onnx
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+import ddim_lib
+from ddim_lib.datasets import load
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("live")
+    return *export_onnx.write(folder), folder
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return ddim_lib.load_pretrained("mnist")
+
+
+def content(path) -> bytes:
+    return gzip.decompress(path.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def session(made):
+    return onnxruntime.InferenceSession(content(made[0]), providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("n", [1, 3, 17])
+def test_it_names_the_noise_as_torch_does(session, shipped, n):
+    """On noised real digits, each image at its own t: both ends, and the label's offset inside."""
+    model, schedule = shipped
+    generator = torch.Generator().manual_seed(n)
+    digits = load("digits")[0][:n]
+    t = torch.randint(1, 1001, (n,), generator=generator)
+    if n > 1:
+        t[0], t[-1] = 1, 1000
+    x = schedule.add_noise(digits, t, torch.randn(digits.shape, generator=generator))
+    (eps,) = session.run(None, {"x": x.numpy(), "t": t.numpy()})
+    with torch.no_grad():
+        expected = model(x, t)
+        shifted = model(x, (t - 1).clamp(min=1))
+    assert eps.dtype == np.float32 and eps.shape == (n, 1, 28, 28)
+    assert np.abs(eps - expected.numpy()).max() <= 1e-4
+    assert np.abs(eps - shifted.numpy()).max() > 1e-3
+
+
+def test_its_inputs_and_output_are_named(session):
+    inputs = {i.name: (i.type, i.shape[1:]) for i in session.get_inputs()}
+    assert inputs == {"x": ("tensor(float)", [1, 28, 28]), "t": ("tensor(int64)", [])}
+    assert [o.name for o in session.get_outputs()] == ["eps"]
+
+
+def test_the_error_that_it_reports_is_small_and_not_nothing(made):
+    assert 1e-7 < made[1] <= export_onnx.BOUND == 1e-4
+
+
+def test_it_is_small(made):
+    assert made[0].stat().st_size < 2.4e6
+
+
+def test_the_table_is_the_library_s(made, shipped):
+    table = json.loads((made[2] / "alpha.json").read_text())
+    assert table == shipped[1].alpha.tolist() and len(table) == 1001
+
+
+def test_made_twice_it_is_the_same_and_names_no_file(made, tmp_path):
+    path, _ = export_onnx.write(tmp_path)
+    assert path.read_bytes() == made[0].read_bytes()
+    raw = content(path)
+    assert b".py" not in raw and str(export_onnx.ROOT).encode() not in raw
+    graph = onnx.load_from_string(raw)
+    assert graph.opset_import[0].version == 20
+    large = [t.name for t in graph.graph.initializer
+             if t.data_type == onnx.TensorProto.FLOAT and np.prod(t.dims) >= export_onnx.LARGE]
+    assert large == []
+
+
+def test_coarser_weights_are_an_error(monkeypatch, tmp_path, made):
+    monkeypatch.setattr(export_onnx, "BITS", 16)
+    with pytest.raises(ValueError, match="differs from torch by .* in eps, more than 0.0001"):
+        export_onnx.write(tmp_path)
+    assert list(tmp_path.iterdir()) == []
