@@ -18,7 +18,7 @@ from sphinx.errors import ConfigError
 CARD = "social_card.png"  # in book/_assets, drawn by scripts/social_card.py
 CARD_SIZE = (1200, 630)
 CARD_ALT = "Denoising Diffusion Implicit Models, an executable book: digits emerge from noise."
-LONGEST = 200  # a description, in characters; search engines cut it there or earlier
+LONGEST = 300  # a description, in characters; search engines show half of it or more
 GREEK = {"alpha": "α", "epsilon": "ε", "eta": "η", "lambda": "λ", "sigma": "σ", "tau": "τ",
          "theta": "θ"}
 NOINDEX = '<meta name="robots" content="noindex" />'
@@ -42,19 +42,19 @@ def addresses(app: Sphinx, config: Config) -> None:
 
 
 def plain(paragraph: nodes.Element) -> str:
-    """The paragraph's words; a formula becomes text, or None of it can be said in words."""
+    """The paragraph's words; what of a formula is not plain text keeps its backslash."""
     words = []
     for node in paragraph.findall(nodes.Text):
         text = node.astext()
         if isinstance(node.parent, nodes.math):
-            text = re.sub(r"\\(\w+)\s?", lambda m: GREEK.get(m[1], m[0]), text)
+            text = re.sub(r"\\([A-Za-z]+)", lambda m: GREEK.get(m[1], m[0]), text)
             text = re.sub(r"[{}$]", "", text)
         words.append(text)
     return " ".join("".join(words).split())
 
 
 def sentences(text: str) -> list[str]:
-    return re.split(r"(?<=[.!?:]) (?=[A-Z])", text)
+    return re.split(r"(?<=[.!?]) (?=[A-Z])", text)
 
 
 def describe(doctree: nodes.document) -> str | None:
@@ -70,13 +70,12 @@ def describe(doctree: nodes.document) -> str | None:
             continue
         kept = ""
         for sentence in sentences(text):
-            if "\\" in sentence or len(kept) + len(sentence) > LONGEST:
+            # A colon leads to something that is not in the paragraph.
+            if "\\" in sentence or sentence[-1] == ":" or len(kept) + len(sentence) > LONGEST:
                 break
             kept = f"{kept} {sentence}".strip()
-        if not kept and "\\" not in text:
-            kept = text[:LONGEST].rsplit(" ", 1)[0].rstrip(",;:") + " …"
         if kept:
-            return re.sub(r":\Z", ".", kept)
+            return kept
     return None
 
 
