@@ -39,7 +39,16 @@ class Curve(NamedTuple):
 
 
 class Player:
-    """What :func:`play` returns. A notebook shows it; ``html`` is its text."""
+    """What :func:`play` returns. A notebook shows it.
+
+    Args:
+        page: the HTML that moves.
+        still: a PNG or JPEG of five frames, for where it cannot.
+        text: a line that says what is shown.
+
+    Attributes:
+        html: the page, as it was given.
+    """
 
     def __init__(self, page: str, still: bytes, text: str):
         self.html, self.still, self.text = page, still, text
