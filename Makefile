@@ -12,7 +12,7 @@ MODEL := book/_assets/live/model.bin
 ALPHA := book/_assets/live/alpha.json
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg --nbval-cell-timeout=600
 
-.PHONY: help setup book test notebooks serve clean lock address
+.PHONY: help setup book pdf course test notebooks serve clean lock address
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,12 @@ $(MODEL): data/weights/mnist.safetensors scripts/export_onnx.py ddim_lib/unet.py
 
 book: $(READY) $(VENDOR) $(MODEL)  ## the pages, in _build/html; any warning is an error
 	.venv/bin/jupyter-book build . -W -n --keep-going
+
+pdf: $(READY)  ## the whole book as one PDF, in _build/pdf; needs TeX
+	$(PY) scripts/pdf.py
+
+course: $(READY) $(VENDOR) $(MODEL)  ## pages, notebooks and PDF without solutions, in _build/course
+	$(PY) scripts/course.py $(if $(REPO),--repo "$(REPO)")
 
 test: $(READY)  ## every test; every chapter runs again and must give what is committed
 	$(PY) -m pytest -n 2 --dist=loadfile $(NBVAL)

@@ -67,9 +67,11 @@ def faults(log: str) -> list[str]:
         told.add(line)
     for line in re.findall(r"Citation `.+?' on page \w+ undefined", log):
         told.add(line)
-    for points, where in re.findall(r"Overfull \\hbox \(([\d.]+)pt too wide\) ([^\n]+)", log):
+    wide = r"Overfull \\hbox \(([\d.]+)pt too wide\) [^\n]+\n([^\n]*)"
+    for points, text in re.findall(wide, log):
         if float(points) > MARGIN:
-            told.add(f"{points} points too wide {where}")
+            words = " ".join(re.sub(r"\\TU/\S+|\[\]", " ", text).split())
+            told.add(f"{points} points too wide: {words:.90}")
     return sorted(told)
 
 

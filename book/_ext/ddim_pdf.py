@@ -161,6 +161,7 @@ def paper(app: Sphinx, config: Config) -> None:
     names = rf"\newcommand{{\ddimtitle}}{{{title}}}\newcommand{{\ddimsubtitle}}{{{subtitle}}}"
     config.latex_elements = PAPER | {"preamble": PAPER["preamble"] + names} | config.latex_elements
     config.latex_additional_files = ["book/_assets/digits.png"]
+    config.latex_domain_indices = False
     # The pictures are PNG; the converter would ask for a program that nobody needs here.
     config.jblatex_load_imgconverter = False
 

@@ -1,0 +1,121 @@
+"""Look for solutions in what was built for students: pages, search index, notebooks, PDF."""
+
+import html
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+SHORTEST = 24  # letters of a passage that cannot stand elsewhere by chance
+TEXTS = {".html", ".js", ".json", ".md", ".ipynb", ".txt", ".tex", ".xml", ".svg", ".css", ".inv"}
+# Scripts of others, the same in every book.
+OTHERS = {"vendor"}
+
+
+def squeezed(text: str) -> str:
+    """Letters and digits alone: typesetting changes everything else."""
+    text = unicodedata.normalize("NFKC", text)
+    return re.sub(r"[^a-z0-9]", "", text.lower())
+
+
+def passages(solution: str) -> set[str]:
+    """What of a solution would betray it: its sentences, and their parts between the formulas.
+
+    Pages and notebooks hold formulas as they are written, a PDF as they are read.
+    """
+    sentences = re.split(r"(?<=[.:;?!])\s|```", solution)
+    parts = [part for sentence in sentences for part in re.split(r"\$+[^$]*\$+|`", sentence)]
+    found = {squeezed(piece) for piece in [*sentences, *parts]}
+    return {piece for piece in found if len(piece) >= SHORTEST}
+
+
+def telling(solutions: list[str], kept: str) -> list[str]:
+    """The passages to look for: those of the solutions that no text for students has.
+
+    Raises ValueError if nothing is left of a solution, as when it was not cut.
+    """
+    kept, wanted = squeezed(kept), set()
+    for solution in solutions:
+        own = {passage for passage in passages(solution) if passage not in kept}
+        if not own:
+            raise ValueError(f"a solution also stands elsewhere, or is too short: {solution!r}")
+        wanted |= own
+    return sorted(wanted)
+
+
+def strings(value) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        # A notebook keeps its text in lines.
+        yield "".join(item for item in value if isinstance(item, str))
+        for item in value:
+            if not isinstance(item, str):
+                yield from strings(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from strings(item)
+
+
+def text_of(path: Path) -> str:
+    """All that a file says, without the marks around it. Empty for pictures."""
+    if path.suffix == ".pdf":
+        import pypdf
+
+        pages = [page.extract_text() for page in pypdf.PdfReader(path).pages]
+        return re.sub(r"-\n", "", "\n".join(pages))
+    if path.suffix not in TEXTS:
+        return ""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if path.suffix in {".ipynb", ".json"}:
+        return "\n".join(strings(json.loads(text)))
+    if path.suffix == ".html":
+        return html.unescape(re.sub(r"<[^>]*>", "", text) + text)
+    return text
+
+
+def files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not OTHERS & set(path.relative_to(folder).parts):
+            yield path
+
+
+def search(folder: Path, wanted: list[str]) -> list[str]:
+    """A line for each file of the folder and each passage in it."""
+    told = []
+    for path in files(folder):
+        text = squeezed(text_of(path))
+        told += [f"{path.relative_to(folder)}: {p[:60]}" for p in wanted if p in text]
+    return told
+
+
+def links(folder: Path, repository: str) -> list[str]:
+    """A line for each link that leads to the public book."""
+    owner, name = repository.split("/")
+    form = rf"(?:{re.escape(owner)}/{re.escape(name)}|{re.escape(owner)}\.github\.io)(?![\w-])"
+    link = re.compile(rf"""(?:href=["']|\]\(|<)(https?://[^"')>\s]*{form}[^"')>\s]*)""")
+    told = []
+    for path in files(folder):
+        if path.suffix == ".pdf":
+            found = [uri for uri in addresses(path) if re.search(form, uri)]
+        else:
+            found = link.findall(text_with_marks(path))
+        told += [f"{path.relative_to(folder)} links {uri}" for uri in sorted(set(found))]
+    return told
+
+
+def text_with_marks(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.suffix in TEXTS else ""
+
+
+def addresses(path: Path) -> list[str]:
+    """Where the links of a PDF lead, outside of it."""
+    import pypdf
+
+    notes = [
+        note.get_object()
+        for page in pypdf.PdfReader(path).pages
+        for note in page.get("/Annots") or []
+    ]
+    return [str(note["/A"]["/URI"]) for note in notes if "/URI" in note.get("/A", {})]
