@@ -35,7 +35,12 @@
   );
 
   // What scrolls sideways can be scrolled with the keyboard, and says what it is.
-  const WIDE = { "div.math": "Formula", table: null, "div.cell_output": "Output" };
+  const WIDE = {
+    "div.math": "Formula",
+    "mjx-container[display]": null,
+    table: null,
+    "div.cell_output": "Output",
+  };
   const reach = () => {
     for (const [selector, label] of Object.entries(WIDE)) {
       for (const block of document.querySelectorAll(`.bd-article ${selector}`)) {

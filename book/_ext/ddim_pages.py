@@ -55,11 +55,19 @@ def needed(script, body: str) -> bool:
     return all(mark.search(body) for word, mark in USES.items() if word in text)
 
 
+def named(tree: str) -> str:
+    """The arrows that fold the sidebar's lists, with a name for those who do not see them."""
+    return str(tree).replace("<summary>", '<summary aria-label="Pages of this part">')
+
+
 def lighten(app: Sphinx, name: str, template: str, context: dict, doctree) -> None:
     if app.builder.name != "html":
         return
     body = context.get("body") or ""
     sources = {target: Path(app.srcdir) / source for source, target in app.builder.images.items()}
+    if "generate_toctree_html" in context:
+        draw = context["generate_toctree_html"]
+        context["generate_toctree_html"] = lambda *args, **kwargs: named(draw(*args, **kwargs))
     context["script_files"] = [s for s in context["script_files"] if needed(s, body)]
     if body:
         # Roles that docutils 0.21 writes where they do not belong.

@@ -103,7 +103,12 @@ STANDALONE = """\
     <title>{title}</title>
     {head}
     <style>
-      :root {{ color-scheme: light dark; font-family: system-ui, sans-serif; }}
+      :root {{ --ground: #fff; --text: #14181e; --link: #0b5cad; }}
+      @media (prefers-color-scheme: dark) {{
+        :root {{ --ground: #121212; --text: #ced6dd; --link: #82b1ff; }}
+      }}
+      body {{ background: var(--ground); color: var(--text); font-family: system-ui, sans-serif; }}
+      a {{ color: var(--link); }}
       main {{ max-width: 36rem; margin: 15vh auto 0; padding: 0 1.5rem; line-height: 1.5; }}
     </style>
   </head>
@@ -163,6 +168,6 @@ def setup(app: Sphinx) -> dict:
     app.connect("config-inited", addresses)
     app.connect("html-page-context", head, priority=400)
     app.connect("build-finished", standalone_pages)
-    for part in ("ddim_pages", "ddim_styles"):
+    for part in ("ddim_pages", "ddim_search", "ddim_styles"):
         app.setup_extension(part)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -79,11 +79,13 @@ def write(app: Sphinx, exception: Exception | None) -> None:
     pages = {page: page.read_text("utf-8") for page in sorted(site.rglob("*.html"))}
     known = words(site)
     known |= {w for w in stylesheet_words(static) if w.startswith(LIVE_PREFIXES)}
-    text = "".join(imported(static, path) for path in THEME + bundled(app))
+    sheets = THEME + bundled(app)
+    text = "".join(imported(static, path) for path in sheets)
     text = stylesheet.drop_unused_keyframes(stylesheet.trim(text, known, FONT_AWESOME))
     text = stylesheet.drop_unused_variables(text, "".join([*pages.values(), *readers(app, static)]))
     script = (static / "scripts/fontawesome.js").read_text("utf-8")
     text += icons.sheet(icons.used(list(pages.values())), script)
+    text = f"/* From {', '.join(sheets)} */\n{text}"
     (static / SHEET).write_text(text, "utf-8")
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     for page, before in pages.items():
