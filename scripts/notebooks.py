@@ -1,5 +1,7 @@
 """Run the chapters, each in a fresh kernel, and write them with their outputs in normal form.
 
+What each took goes into data/results/chapter-times.json, so let nothing else run beside it.
+
 python scripts/notebooks.py [--no-limit] [book/01_noising.ipynb ...]
 python scripts/notebooks.py --check      say which notebooks are not in normal form
 """
@@ -11,6 +13,7 @@ import time
 from pathlib import Path
 from queue import Empty
 
+import chapter_times
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError
 from normal_form import normalise, read, text
@@ -28,6 +31,13 @@ class Client(NotebookClient):
     On a busy machine the socket now and then does not tell of a message that is there (twice in
     70 runs). Left to wait, the cell then seems to take as long as it may, or for ever.
     """
+
+    peak: int | None = None  # bytes of memory that the kernel had at most
+
+    async def async_execute_cell(self, *arguments, **settings):
+        cell = await super().async_execute_cell(*arguments, **settings)
+        self.peak = chapter_times.peak_memory(self.km.provisioner.pid)
+        return cell
 
     async def async_start_new_kernel_client(self, **settings):
         client = await super().async_start_new_kernel_client(**settings)
@@ -85,6 +95,8 @@ def run(path: Path, limit: float | None) -> str | None:
             if output.get("name") == "stderr":
                 return f"cell [{cell.execution_count}] writes to stderr:\n{output.text}"
     path.write_text(text(normalise(notebook, path.stem)), encoding="utf-8")
+    if path in chapters():
+        chapter_times.record(path.stem, seconds, client.peak)
     return None
 
 
