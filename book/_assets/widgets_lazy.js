@@ -2,7 +2,6 @@
 // the opening of the <details> that a widget lies in or, elsewhere, with a button in its place.
 {
   const root = new URL(".", document.currentScript.src);
-  const SCRIPTS = ["vendor/requirejs/require.js", "vendor/html-manager/embed-amd.js"];
   const views = document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]');
   const asked = [];
   let loading = null;
@@ -20,7 +19,10 @@
     loading ??= (async () => {
       for (const one of asked) one.textContent = "The widget is loading.";
       try {
-        for (const name of SCRIPTS) await load(name);
+        await load("vendor/requirejs/require.js");
+        // The page's other scripts may still be coming; they shall not take themselves for modules.
+        delete window.define.amd;
+        await load("vendor/html-manager/embed-amd.js");
         for (const one of asked) one.remove();
       } catch (error) {
         for (const one of asked) one.textContent = `The widget did not load (${error.message}).`;
@@ -32,6 +34,7 @@
     const folded = view.closest("details:not([open])");
     const place = document.createElement("p");
     place.className = "ddim-widget-place";
+    place.setAttribute("role", "status");
     asked.push(place);
     view.before(place);
     if (folded) {
