@@ -16,9 +16,12 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "ddim-book.pdf"
 PROGRAMS = ("latexmk", "xelatex", "kpsewhich")
-PACKAGES = "latexmk texlive-xetex texlive-latex-extra lmodern fonts-dejavu"
+PACKAGES = (
+    "latexmk texlive-xetex texlive-latex-extra texlive-fonts-recommended lmodern fonts-dejavu"
+)
 # One file of each package; TeX without them stops in the middle.
-FILES = ("polyglossia.sty", "tabulary.sty", "latinmodern-math.otf", "DejaVuSansMono.ttf")
+FILES = ("polyglossia.sty", "tabulary.sty", "rsfs10.tfm", "latinmodern-math.otf",
+         "DejaVuSansMono.ttf")
 # Jupyter Book's class asks for it, and Debian packs it with 500 MB of fonts that nobody needs here.
 BBM = "\\ProvidesPackage{bbm}\n\\providecommand{\\mathbbm}[1]{\\mathbb{#1}}\n"
 MARGIN = 12.0  # points that a line may run into the margin, 4 mm

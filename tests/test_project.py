@@ -7,6 +7,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import pdf
 import pytest
 import yaml
 
@@ -68,7 +69,11 @@ def commands(workflow: dict) -> list[str]:
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_workflows_call_make_and_nothing_else(path):
     workflow = yaml.safe_load(path.read_text())
-    assert set(commands(workflow)) <= {"make setup", "make book", "make test"}
+    allowed = {"make setup", "make book", "make test"}
+    if path.stem == "book":
+        tex = f"sudo apt-get install -y --no-install-recommends {pdf.PACKAGES}"
+        allowed |= {"make pdf", "sudo apt-get update", tex}
+    assert set(commands(workflow)) <= allowed
     for job in workflow["jobs"].values():
         for step in job["steps"]:
             assert "run" in step or re.fullmatch(r"actions/[\w-]+@v\d+", step["uses"])
@@ -80,7 +85,9 @@ def test_workflows_test_both_ends_and_publish():
         for part in ("tests", "book")
     )
     assert tests["jobs"]["tests"]["strategy"]["matrix"]["python"] == ["3.11", "3.13"]
-    assert "make test" in commands(tests) and "make book" in commands(book)
+    assert "make test" in commands(tests)
+    # The pages link the PDF only if it is there before them.
+    assert commands(book)[-2:] == ["make pdf", "make book"]
     # YAML reads the key "on" as the boolean true.
     assert set(tests[True]) == {"push", "pull_request"}
     assert "actions/deploy-pages" in str(book["jobs"]["deploy"])
@@ -89,6 +96,10 @@ def test_workflows_test_both_ends_and_publish():
 def test_continuous_integration_runs_the_documented_commands():
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
     assert [line for line in lines if line.startswith("make ")] == ["make book", "make test"]
+    made = [line.strip() for line in lines if line.strip().startswith("make ")]
+    assert made == ["make pdf", "make book", "make test"]
+    asked = lines[lines.index("  make pdf") - 1]
+    assert "command -v latexmk" in asked and "command -v xelatex" in asked
 
 
 def test_the_book_is_configured_with_keys_that_exist():

@@ -20,6 +20,8 @@ NAME = "ddim-book.pdf"
 PAPER = {
     "papersize": "a4paper",
     "pointsize": "11pt",
+    # A figure stays under the cell that draws it.
+    "figure_align": "H",
     # No empty pages before a chapter.
     "extraclassoptions": "openany,oneside",
     "fncychap": "",
@@ -85,7 +87,7 @@ def copy(app: Sphinx, error: Exception | None) -> None:
 
 
 class Stills(SphinxPostTransform):
-    """An output that only a page can show gives way to a sentence; one with a picture shows it."""
+    """A figure that moves on the page shows its still, and what it moves over in words."""
 
     formats = ("latex",)
     default_priority = 3
@@ -94,11 +96,21 @@ class Stills(SphinxPostTransform):
         for bundle in list(self.document.findall(nodes.container)):
             if bundle.get("nb_element") != "mime_bundle":
                 continue
-            kinds = [child["mime_type"] for child in bundle.children]
-            pictures = [kind for kind in kinds if kind.startswith("image/")]
-            if not pictures and (WIDGET in kinds or "text/html" in kinds):
-                said = nodes.emphasis("", "On the page this is a figure to move by hand.")
-                bundle.replace_self(nodes.paragraph("", "", said))
+            forms = {child["mime_type"]: child for child in bundle.children}
+            if not {WIDGET, "text/html"} & set(forms):
+                continue
+            stills = [image for kind, form in forms.items() if kind.startswith("image/")
+                      for image in form.findall(nodes.image)]
+            said = "On the page this figure moves"
+            if stills:
+                words = forms["text/plain"].astext().strip()
+                said += f": {words}"
+            for image in stills:
+                image["alt"] = image.get("alt") or words
+            told = nodes.paragraph("", "", nodes.emphasis("", f"{said}."))
+            bundle.parent.insert(bundle.parent.index(bundle) + 1, told)
+            if not stills:
+                bundle.parent.remove(bundle)
 
 
 class Formulas(SphinxPostTransform):
