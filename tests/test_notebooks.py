@@ -178,3 +178,64 @@ def test_is_small(path):
 def test_what_shows_something_is_recognised():
     assert shows("x = 1\nprint(x)") and shows("plt.plot(y)\nplt.show()") and shows("x = 1\nx")
     assert not shows("def f():\n    print(1)") and not shows("%pip install x\nx = 1")
+
+
+CHOICE = re.compile(
+    r'<details class="choice">\n<summary>([A-D])\. (.+?)</summary>\n\n(.+?)\n\n</details>',
+    re.DOTALL,
+)
+
+
+def quiz(path: Path) -> list[list[tuple[str, str, str]]]:
+    """The choices of each question: (letter, choice, explanation)."""
+    (text,) = [c.source for c in read(path).cells if "## Check yourself" in c.source]
+    text = text.split("## Check yourself")[1].split("## Exercises")[0]
+    starts = [match.start() for match in re.finditer(r"^\*\*\d+\. ", text, re.MULTILINE)]
+    parts = [text[a:b] for a, b in zip(starts, [*starts[1:], len(text)], strict=True)]
+    return [CHOICE.findall(part) for part in parts]
+
+
+@every_chapter
+def test_a_quiz_explains_every_choice(path):
+    questions = quiz(path)
+    assert len(questions) >= 3
+    for number, choices in enumerate(questions, 1):
+        assert "".join(letter for letter, _, _ in choices) in ("ABC", "ABCD"), number
+        verdicts = [why.split()[0] for _, _, why in choices]
+        assert sorted(set(verdicts)) == ["**No.**", "**Yes.**"], number
+        assert verdicts.count("**Yes.**") == 1, number
+        for letter, choice, why in choices:
+            # Not every reader of notebooks sets formulas inside a summary.
+            assert "$" not in choice, (number, letter)
+            assert len(why.split()) >= 8, (number, letter)
+
+
+def test_the_right_choice_is_not_given_away():
+    """Neither its letter nor its length tells it."""
+    letters, longest = [], []
+    for path in CHAPTERS:
+        for choices in quiz(path):
+            (right,) = [c for c in choices if c[2].startswith("**Yes.**")]
+            letters.append(right[0])
+            longest.append(len(right[1]) == max(len(choice) for _, choice, _ in choices))
+    for letter in "ABC":
+        assert letters.count(letter) <= len(letters) / 2
+    assert sum(longest) <= len(longest) / 2
+
+
+@every_chapter
+def test_exercises_have_folded_solutions(path):
+    (text,) = [c.source for c in read(path).cells if "## Exercises" in c.source]
+    text = text.split("## Exercises")[1]
+    number = int(path.stem[:2])
+    exercises = re.findall(rf"^\*\*{number}\.(\d+)\*\*", text, re.MULTILINE)
+    assert exercises == [str(i) for i in range(1, len(exercises) + 1)] and len(exercises) >= 3
+    assert text.count("<details>\n<summary>Solution</summary>\n\n") == len(exercises)
+    assert text.count("\n\n</details>") == text.count("<details>") == len(exercises)
+
+
+@every_chapter
+def test_nothing_moves_in_a_running_notebook_alone(path):
+    """`interact` asks the kernel for every picture: dead on the page."""
+    for cell in code_cells(path):
+        assert not re.search(r"\binteract(ive|_manual)?\(", cell.source)
