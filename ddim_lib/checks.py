@@ -22,7 +22,11 @@ class CheckFailed(AssertionError):
 
 
 def ok(words: str) -> None:
-    """Say that a question's visible checks are passed."""
+    """Say that a question's visible checks are passed.
+
+    Args:
+        words: what is right, in a few words.
+    """
     print("ok:", words)
 
 
@@ -60,7 +64,7 @@ def close(what: str, got, want, *, atol: float = 1e-6, rtol: float = 1e-5,
         what: what the reader calls it.
         got: the answer.
         want: what is expected: a number, or a tensor (then got must be one of its shape).
-        atol, rtol: |got - want| may be atol + rtol |want|.
+        atol, rtol: ``|got - want|`` may be ``atol + rtol |want|``.
         dtype: as in :func:`tensor`.
         suspects: pairs of a wrong result and a question about how one gets it; the question is
             added to the message where got is that result.
