@@ -1,0 +1,1 @@
+"""Grading a folder of submissions; the command is scripts/grade.py."""

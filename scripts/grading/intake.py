@@ -1,0 +1,155 @@
+"""Find the submissions in a folder or zip, in the layouts that learning platforms export.
+
+    alice/noise.ipynb                              a folder a student (nbgrader: alice/noise/...)
+    alice_noise.ipynb, noise__alice.ipynb          one file a student; the second is what pack makes
+    Ada Lovelace_123_assignsubmission_file_/...    Moodle, with and without folders
+    lovelaceada_LATE_123_456_noise-1.ipynb         Canvas
+    alice.zip                                      any of these packed; also the whole folder
+"""
+
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+
+LARGEST = 100_000_000  # bytes of a file that is read at all
+MOST_IN_ZIP = 200
+PASSED_OVER = {"__MACOSX", ".ipynb_checkpoints", "__pycache__", ".DS_Store", "Thumbs.db"}
+MOODLE = re.compile(r"(?P<student>.+?_\d+)_assignsubmission_(?:file|onlinetext)(?:_.*)?")
+CANVAS = re.compile(r"(?P<name>[^\W_]+?)(?:_LATE)?_(?P<id>\d+)_\d+_.+")
+VERSION = re.compile(r"(?:\s*\((\d+)\)|-(\d+))$")
+
+
+@dataclass
+class File:
+    """One file of a student: its path below the submissions; its bytes, or why there are none."""
+
+    path: PurePosixPath
+    data: bytes = b""
+    fault: str = ""
+    time: float = 0
+
+    @property
+    def order(self) -> tuple:
+        """Later versions of a notebook sort later: noise.ipynb, noise-1.ipynb, noise (2).ipynb."""
+        version = VERSION.search(self.path.stem)
+        return (int(version[1] or version[2]) if version else 0, self.time, str(self.path))
+
+
+@dataclass
+class Student:
+    name: str
+    notebooks: list[File] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+
+
+def collect(place: Path, assignments: list[str]) -> list[Student]:
+    """The students whose work lies in `place`, a folder or a zip file, by name."""
+    students: dict[str, Student] = {}
+    for file in files(place):
+        name = student_of(file.path, assignments)
+        student = students.setdefault(name, Student(name))
+        if file.path.suffix.lower() == ".ipynb" or file.fault:
+            student.notebooks.append(file)
+        elif file.path.name:
+            student.others.append(file.path.name)
+    for student in students.values():
+        student.notebooks.sort(key=lambda file: file.order)
+    return sorted(students.values(), key=lambda student: student.name)
+
+
+def files(place: Path) -> Iterator[File]:
+    if place.is_file():
+        if not zipfile.is_zipfile(place):
+            raise ValueError(f"the submissions must be a folder or a zip file: {place.name}")
+        yield from in_zip(place.read_bytes(), PurePosixPath(), place.stat().st_mtime)
+        return
+    for path in sorted(place.rglob("*")):
+        inside = PurePosixPath(path.relative_to(place).as_posix())
+        if passed_over(inside):
+            continue
+        if path.is_symlink():
+            yield File(inside, fault="a link, not a file")
+        elif path.is_dir():
+            if not any(path.iterdir()) and len(inside.parts) == 1:
+                yield File(inside / "nothing.ipynb", fault="the folder is empty")
+        elif path.is_file():
+            yield from opened(path, inside)
+
+
+def passed_over(path: PurePosixPath) -> bool:
+    return any(part in PASSED_OVER or part.startswith("._") for part in path.parts)
+
+
+def opened(path: Path, inside: PurePosixPath) -> Iterator[File]:
+    status = path.stat()
+    if status.st_size > LARGEST:
+        yield File(inside, fault=f"the file is larger than {LARGEST // 10**6} MB")
+        return
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        yield File(inside, fault=f"the file cannot be read: {error.strerror}")
+        return
+    if inside.suffix.lower() == ".zip":
+        yield from in_zip(data, inside.with_suffix(""), status.st_mtime)
+    else:
+        yield File(inside, data, time=status.st_mtime)
+
+
+def in_zip(data: bytes, inside: PurePosixPath, time: float, depth: int = 0) -> Iterator[File]:
+    """The notebooks in a zip, read without unpacking: no path in it leads anywhere."""
+    place = inside if inside.parts else PurePosixPath("archive")
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        members = [m for m in archive.infolist() if not m.is_dir()]
+    except (zipfile.BadZipFile, ValueError, OSError):
+        yield File(place.with_suffix(".zip"), fault="the zip file is broken")
+        return
+    parts = [(m, [p for p in m.filename.split("/") if p not in ("", ".", "..")]) for m in members]
+    parts = [(m, PurePosixPath(*p)) for m, p in parts if p and not passed_over(PurePosixPath(*p))]
+    if len(parts) > MOST_IN_ZIP and depth + len(inside.parts) > 0:
+        yield File(place, fault=f"the zip file holds more than {MOST_IN_ZIP} files")
+        return
+    for member, path in parts:
+        wanted = path.suffix.lower() in {".ipynb", ".zip"}
+        if wanted and member.file_size > LARGEST:
+            yield File(inside / path, fault=f"larger than {LARGEST // 10**6} MB when unpacked")
+            continue
+        try:
+            content = archive.read(member) if wanted else b""
+        except Exception as error:  # a zip can be broken, or locked, in many ways
+            yield File(inside / path, fault=f"cannot be unpacked: {error}")
+            continue
+        if path.suffix.lower() == ".zip" and depth < 2:
+            yield from in_zip(content, inside / path.with_suffix(""), time, depth + 1)
+        else:
+            yield File(inside / path, content, time=dated(member) or time)
+
+
+def dated(member: zipfile.ZipInfo) -> float:
+    try:
+        return datetime(*member.date_time).timestamp()
+    except (ValueError, OverflowError):
+        return 0
+
+
+def student_of(path: PurePosixPath, assignments: list[str]) -> str:
+    """Whose file it is, by its folder or by its name."""
+    first = path.parts[0]
+    single = len(path.parts) == 1
+    stem = PurePosixPath(first).stem if single else first
+    if found := MOODLE.fullmatch(stem):
+        return found["student"]
+    if found := CANVAS.fullmatch(stem):
+        return f"{found['name']}_{found['id']}"
+    stem = VERSION.sub("", stem) if single else stem
+    for assignment in sorted(assignments, key=len, reverse=True):
+        if stem.startswith(f"{assignment}__"):
+            return stem.removeprefix(f"{assignment}__")
+        if found := re.fullmatch(rf"(.+?)[ _-]+{re.escape(assignment)}", stem):
+            return found[1]
+    return stem

@@ -1,0 +1,326 @@
+"""One kernel, shut in, that runs cells and answers in bounded time, whatever they do.
+
+nbgrader's Execute gives up on a notebook when its kernel dies, and keeps every output in memory. So
+the grader speaks to kernels itself.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty
+
+import nbformat
+import psutil
+import zmq
+from jupyter_client.blocking import BlockingKernelClient
+from jupyter_client.connect import write_connection_file
+
+HERE = Path(__file__).resolve().parent
+SLICE = 0.1  # seconds between two looks at the kernel
+PATIENCE = 5.0  # seconds for an interrupt to work, and for the last output of a cell
+KEPT_TEXT = 20_000  # letters of a cell's output that go into the feedback
+KEPT_PICTURES = 8
+LARGEST_MESSAGE = 32_000_000
+MOST_OUTPUT = 200_000_000  # bytes after which a cell is stopped
+QUIET = {"silent": True, "store_history": False, "allow_stdin": False}
+
+
+@dataclass
+class Limits:
+    """What one submission may use. Times in seconds, sizes in bytes."""
+
+    cell: float = 60
+    total: float = 300
+    memory: int = 4 * 2**30
+    file_size: int = 2**28
+    disk: int = 2**28
+    processes: int = 64
+
+
+@dataclass
+class Ran:
+    """What became of a cell: "ok", "error", "time", "output" or "died"; `why` in words."""
+
+    status: str
+    outputs: list = field(default_factory=list)
+    why: str = ""
+
+
+class KernelFailed(RuntimeError):
+    """A kernel did not start."""
+
+
+def environment(work: Path) -> dict[str, str]:
+    """All that the kernel gets to know of ours: where programs lie, and how to behave."""
+    home = str(work / "home")
+    beside = os.path.dirname(sys.executable)
+    return {
+        "PATH": os.pathsep.join([beside, "/usr/local/bin", "/usr/bin", "/bin"]),
+        "HOME": home,
+        "IPYTHONDIR": home + "/.ipython",
+        "JUPYTER_CONFIG_DIR": home + "/.jupyter",
+        "MPLCONFIGDIR": str(work / "matplotlib"),
+        "LANG": "C.UTF-8",
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "DDIM_GRADING": "1",
+        "OMP_NUM_THREADS": "1",
+        "TQDM_DISABLE": "1",
+        "SPYDER_PLAIN_PROGRESS_BARS": "1",
+        # There is no network: pip is to fail at once.
+        "PIP_NO_INDEX": "1",
+        "PIP_RETRIES": "0",
+        "PIP_NO_INPUT": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+
+
+class Kernel:
+    """`work` is an empty folder of its own; `settings` are the sandbox's."""
+
+    def __init__(self, work: Path, limits: Limits, settings: dict):
+        self.work, self.limits = work, limits
+        for name in ("home", "k", "matplotlib"):
+            (work / name).mkdir(exist_ok=True)
+        connection = str(work / "k" / "kernel.json")
+        # Sockets in a folder reach a kernel that has no network; Windows knows TCP alone.
+        places = {"transport": "ipc", "ip": str(work / "k" / "s")} if os.name != "nt" else {}
+        write_connection_file(connection, **places)
+        shut_in = settings | {
+            "work": str(work),
+            "folder": str(work / "home"),
+            "memory": limits.memory,
+            "file_size": limits.file_size,
+            "disk": limits.disk,
+            # A last resort, if the grader itself is stopped.
+            "seconds": 4 * limits.total + 60,
+        }
+        # Run as a file: in a cell IPython would put its own stdout back after it.
+        first = shutil.copy(HERE / "inside.py", work / "k" / "inside.py")
+        launch = ["-m", "ipykernel_launcher", "-f", connection, "--HistoryManager.enabled=False"]
+        launch.append(f"--IPKernelApp.exec_files=['{first}']")
+        command = [sys.executable, str(HERE / "sandbox.py"), json.dumps(shut_in), sys.executable]
+        self.process = subprocess.Popen(
+            [*command, *launch],
+            env=environment(work),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=(work / "k" / "log").open("wb"),
+            start_new_session=True,
+        )
+        context = zmq.Context()
+        # Prints are cut short inside; a picture of such a size is lost, and the kernel lives.
+        context.setsockopt(zmq.MAXMSGSIZE, LARGEST_MESSAGE)
+        context.setsockopt(zmq.LINGER, 0)
+        self.client = BlockingKernelClient(connection_file=connection, context=context)
+        self.client.load_connection_file()
+        self.client.start_channels(hb=False, stdin=False)
+        try:
+            self.greet(60)
+        except BaseException:
+            self.close()
+            raise
+
+    def greet(self, seconds: float) -> None:
+        """Wait until the kernel answers on both channels."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            asked = self.client.kernel_info()
+            heard = set()
+            until = time.monotonic() + 1
+            while time.monotonic() < until and len(heard) < 2:
+                for name, channel in self.channels().items():
+                    message = take(channel, SLICE / 2)
+                    if message and message["parent_header"].get("msg_id") == asked:
+                        heard.add(name)
+            if len(heard) == 2:
+                return
+        log = (self.work / "k" / "log").read_text(errors="replace")[-500:]
+        raise KernelFailed(f"no kernel started: {log.strip() or 'it did not answer'}")
+
+    def channels(self) -> dict:
+        return {"iopub": self.client.iopub_channel, "shell": self.client.shell_channel}
+
+    def run(self, source: str, seconds: float, quiet: bool = False, test: bool = False) -> Ran:
+        """Run a cell. A test leaves no trace in the history."""
+        options = QUIET if quiet else {"store_history": not test, "allow_stdin": False}
+        asked = self.client.execute(source, stop_on_error=False, **options)
+        ran, heard = Ran("", []), Heard()
+        deadline, stopping = time.monotonic() + seconds, None
+        looked = interrupted = time.monotonic()
+        while True:
+            for message in self.messages(asked, heard):
+                heard.take(message)
+            now = time.monotonic()
+            if heard.reply and heard.idle:
+                break
+            if heard.reply and now > heard.replied + PATIENCE / 2:
+                # A message over the limit has cut the connection, and the end of the output too.
+                self.client.iopub_channel.stop()
+                self.client._iopub_channel = None
+                self.greet(PATIENCE)
+                break
+            if self.process.poll() is not None:
+                ran.status, ran.why = "died", ran.why or "the cell ended the kernel"
+                break
+            if stopping is None and now > deadline:
+                ran.status, ran.why = "time", f"the cell ran for more than {seconds:.0f} s"
+            elif stopping is None and heard.size > MOST_OUTPUT:
+                ran.status, ran.why = "output", f"more than {MOST_OUTPUT // 10**6} MB of output"
+            if ran.status and (stopping is None or now > interrupted + 1):
+                # A print can swallow an interrupt, so it gets several.
+                stopping, interrupted = stopping or now, now
+                self.interrupt()
+            if stopping is not None and now > stopping + PATIENCE:
+                ran.why += " and could not be interrupted"
+                ran.status = "died"
+                break
+            if now > looked + 2 * SLICE:
+                looked = now
+                if excess := self.excess():
+                    ran.status, ran.why = "died", excess
+                    break
+        ran.outputs = heard.outputs
+        if ran.status == "died":
+            self.close()
+        elif not ran.status:
+            ran.status = "ok" if heard.reply["status"] == "ok" else "error"
+        self.complete(ran, heard)
+        return ran
+
+    def messages(self, asked: str, heard: "Heard"):
+        for name, channel in self.channels().items():
+            # While outputs come in, the reply can wait.
+            wait = SLICE if name == "iopub" and not heard.idle else SLICE / 20
+            for _ in range(100):
+                message = take(channel, wait)
+                if message is None:
+                    break
+                wait = 0
+                if message["parent_header"].get("msg_id") == asked:
+                    yield message
+
+    def complete(self, ran: Ran, heard: "Heard") -> None:
+        """An error that the outputs do not show is put there: the points depend on it."""
+        if ran.status == "ok" or any(o["output_type"] == "error" for o in ran.outputs):
+            return
+        reply = heard.reply or {}
+        name = {"time": "TimeLimit", "output": "OutputLimit", "died": "KernelDied"}.get(ran.status)
+        ran.outputs.append(
+            nbformat.v4.new_output(
+                "error",
+                ename=name or reply.get("ename", "Error"),
+                evalue=ran.why or str(reply.get("evalue", "")),
+                traceback=[],
+            )
+        )
+
+    def ask(self, expression: str) -> str:
+        """The value of an expression in the kernel, as text; empty if there is none."""
+        asked = self.client.execute("", user_expressions={"said": expression}, **QUIET)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and self.process.poll() is None:
+            message = take(self.client.shell_channel, SLICE)
+            if message and message["parent_header"].get("msg_id") == asked:
+                said = message["content"].get("user_expressions", {}).get("said", {})
+                return said.get("data", {}).get("text/plain", "")
+        return ""
+
+    def family(self) -> list[psutil.Process]:
+        try:
+            first = psutil.Process(self.process.pid)
+            return [first, *first.children(recursive=True)]
+        except psutil.Error:
+            return []
+
+    def excess(self) -> str:
+        """What the kernel and all that it started use too much of; empty if nothing."""
+        family = self.family()
+        if len(family) > self.limits.processes:
+            return f"more than {self.limits.processes} processes"
+        used = 0
+        for process in family:
+            try:
+                used += process.memory_info().rss
+            except psutil.Error:
+                continue
+        if used > 1.25 * self.limits.memory:
+            return f"more than {self.limits.memory / 2**30:.1f} GB of memory"
+        return ""
+
+    def interrupt(self) -> None:
+        try:
+            os.killpg(self.process.pid, signal.SIGINT)
+        except ProcessLookupError:
+            pass
+
+    def close(self) -> None:
+        """End the kernel and all that it started."""
+        for process in reversed(self.family()):
+            try:
+                process.kill()
+            except psutil.Error:
+                continue
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+        self.client.stop_channels()
+
+
+def take(channel, seconds: float) -> dict | None:
+    try:
+        return channel.get_msg(timeout=seconds)
+    except (Empty, ValueError, KeyError):  # nothing there, or a message that is none
+        return None
+
+
+@dataclass
+class Heard:
+    """What a kernel says about one cell."""
+
+    outputs: list = field(default_factory=list)
+    size: int = 0
+    text: int = 0
+    reply: dict | None = None
+    replied: float = 0
+    idle: bool = False
+
+    def take(self, message: dict) -> None:
+        kind, content = message["header"]["msg_type"], message["content"]
+        if kind == "execute_reply":
+            self.reply, self.replied = content, time.monotonic()
+        elif kind == "status":
+            self.idle = content.get("execution_state") == "idle"
+        elif kind == "clear_output":
+            self.outputs, self.text = [], 0
+        elif kind == "stream":
+            self.stream(content)
+        elif kind in {"error", "display_data", "execute_result"}:
+            self.size += len(str(content))
+            if len(self.outputs) < KEPT_PICTURES or kind == "error":
+                self.outputs.append(nbformat.v4.output_from_msg(message))
+
+    def stream(self, content: dict) -> None:
+        text = content.get("text", "")
+        self.size += len(text)
+        room = KEPT_TEXT - self.text
+        self.text += len(text)
+        if room <= 0:
+            return
+        if len(text) > room:
+            text = text[:room] + "\n[the rest of the output is left out]\n"
+        last = self.outputs[-1] if self.outputs else {}
+        if last.get("name") == content.get("name") and last.get("output_type") == "stream":
+            last["text"] += text
+        else:
+            self.outputs.append(nbformat.v4.new_output("stream", name=content["name"], text=text))

@@ -1,0 +1,102 @@
+"""Run one submission's cells; a process of its own, which the grader stops if it takes too long.
+
+    python -m grading.work RESULT < JOB
+
+Both are JSON. JOB holds cells, limits and the sandbox's settings; RESULT gets, for every cell that
+ran, what became of it. It is written anew after each kernel, so that a stop loses little.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from .kernel import Kernel, KernelFailed, Limits, Ran
+
+BEGIN = "import _grading; _grading.begin(); del _grading"
+END = "__import__('_grading').end()"
+
+
+def run_test(kernel: Kernel, source: str, seconds: float) -> Ran:
+    """Run a test cell, of which neither the history nor a later error shows the text."""
+    kernel.run(BEGIN, 5, quiet=True)
+    ran = kernel.run(source, seconds, test=True)
+    if ran.status != "died":
+        where = kernel.ask(END)
+        if ran.status == "error" and len(where) > 2:
+            ran.why = where[1:-1]
+    for output in ran.outputs:
+        # Anything on stderr would cost all points in nbgrader, a library's warning included.
+        if output["output_type"] == "stream":
+            output["name"] = "stdout"
+    return ran
+
+
+def run_cells(cells: list[dict], limits: Limits, start_kernel, report) -> dict[int, Ran]:
+    """Run all cells; after a kernel's death the others in a fresh one. Keys are the cells' places.
+
+    `report` is called with what is known when a kernel has ended.
+    """
+    results: dict[int, Ran] = {}
+    deadline = time.monotonic() + limits.total
+    while True:
+        try:
+            kernel = start_kernel()
+        except KernelFailed as error:
+            # Not the submission's fault, so it is no zero: the grader stops at it.
+            return results | {-1: Ran("failed", why=str(error))}
+        died = False
+        for place, cell in enumerate(cells):
+            before = results.get(place)
+            if cell["cell_type"] != "code" or (before and before.status != "ok"):
+                continue
+            left = deadline - time.monotonic()
+            if left <= 0:
+                results.setdefault(
+                    place, Ran("time", why=f"not run: {limits.total:.0f} s for all cells are over")
+                )
+                continue
+            run = run_test if cell["test"] else Kernel.run
+            ran = run(kernel, cell["source"], min(limits.cell, left))
+            if before is None or ran.status != "ok":
+                results[place] = ran
+            if ran.status == "died":
+                died = True
+                break
+        kernel.close()
+        report(results)
+        if not died:
+            return results
+
+
+def main() -> None:
+    job = json.load(sys.stdin)
+    result, limits = Path(sys.argv[1]), Limits(**job["limits"])
+    base = Path(tempfile.mkdtemp(prefix="grade-"))
+    started = []
+
+    def start_kernel() -> Kernel:
+        work = base / str(len(started))
+        work.mkdir()
+        started.append(work)
+        if job.get("matplotlib"):
+            shutil.copytree(job["matplotlib"], work / "matplotlib")
+        return Kernel(work, limits, job["sandbox"])
+
+    def report(results: dict) -> None:
+        fresh = result.with_suffix(".new")
+        fresh.write_text(json.dumps({str(k): asdict(v) for k, v in results.items()}))
+        os.replace(fresh, result)
+
+    try:
+        report(run_cells(job["cells"], limits, start_kernel, report))
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
