@@ -99,6 +99,7 @@ def confidence(images: Tensor, classifier: DigitClassifier | None = None) -> tup
 
     Args:
         images: in [-1, 1], shape (N, 1, 28, 28); values outside are clipped first.
+        classifier: where left out, the shipped one.
 
     Returns:
         labels, int64, shape (N,); probabilities of those labels, shape (N,).

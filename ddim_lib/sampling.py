@@ -246,6 +246,7 @@ def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequenc
         convention: the label at which the network is asked on the way from s up to t:
             ``"source"`` s, as eq. 13 is written (1 for s = 0, which no network has seen),
             or ``"destination"`` t, as diffusers does.
+        device: as in :func:`sample_iter`.
 
     Returns:
         x at the last level of the subsequence, shape (N, C, H, W), on x0's device.

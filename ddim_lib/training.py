@@ -204,6 +204,7 @@ class Trainer:
                 waits for the end of its step.
             every: steps between checkpoints.
             log_every: steps over which the recorded loss is a mean.
+            progress: show the bar.
 
         Returns:
             [{"step", "loss"}, ..], one entry for each ``log_every`` steps.

@@ -86,7 +86,7 @@ def test_first_uses(text, chapter, found):
 
 NOT_SYMBOLS = set("""sqrt frac tfrac qquad quad sim mathrm text tag left right bigl bigr lVert
     rVert lfloor rfloor propto exp log ln sin cos min cdot cdots dots le ge in sum approx
-    leftarrow""".split())
+    leftarrow rightarrow pm mp times ne neq infty mid to""".split())
 
 
 def symbols(text):

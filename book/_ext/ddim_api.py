@@ -10,9 +10,10 @@ from sphinx.application import Sphinx
 # Types of other projects: this book links to no other host for them. One by one, so that a name of
 # our own that is misspelt stays an error.
 OUTSIDE = {("py:class", name) for name in (
-    "Tensor", "collections.abc.Callable", "collections.abc.Iterator", "collections.abc.Mapping",
-    "collections.abc.Sequence", "numpy.ndarray", "pathlib.Path", "torch.Tensor",
-    "torch._C.Generator", "torch.device", "torch.dtype", "torch.nn.modules.module.Module",
+    "Tensor", "collections.abc.Callable", "collections.abc.Iterable", "collections.abc.Iterator",
+    "collections.abc.Mapping", "collections.abc.Sequence", "numpy.ndarray", "pathlib.Path",
+    "torch.Tensor", "torch._C.Generator", "torch.device", "torch.dtype",
+    "torch.nn.modules.module.Module",
 )}
 
 
