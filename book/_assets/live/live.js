@@ -122,6 +122,7 @@
         return;
       }
       form.elements.sample.setAttribute("aria-disabled", "true");
+      element.ddimResult = undefined;
       try {
         const { Session } = await import(new URL("session.js", here));
         session ??= new Session(element, form, tell, () => {

@@ -32,7 +32,6 @@ export class Session {
   start(wanted) {
     this.wanted = wanted;
     this.id += 1;
-    this.element.ddimResult = undefined;
     this.running = true;
     this.shown = 0;
     this.runs = wanted.etas.map((eta) => ({ eta, name: name(eta), steps: [], seconds: 0 }));
