@@ -12,7 +12,7 @@ MODEL := book/_assets/live/model.bin
 ALPHA := book/_assets/live/alpha.json
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg --nbval-cell-timeout=600
 
-.PHONY: help setup book pdf course test notebooks serve clean lock address
+.PHONY: help setup book pdf course test notebooks release grade serve clean lock address
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,13 +45,22 @@ pdf: $(READY)  ## the whole book as one PDF, in _build/pdf; needs TeX
 	$(PY) scripts/pdf.py
 
 course: $(READY) $(VENDOR) $(MODEL)  ## pages, notebooks and PDF without solutions, in _build/course
-	$(PY) scripts/course.py $(if $(REPO),--repo "$(REPO)")
+	$(PY) scripts/course_edition.py $(if $(REPO),--repo "$(REPO)")
 
 test: $(READY)  ## every test; every chapter runs again and must give what is committed
 	$(PY) -m pytest -n 2 --dist=loadfile $(NBVAL)
 
 notebooks: $(READY)  ## run every chapter from a fresh kernel and rewrite its outputs in normal form
 	$(PY) scripts/notebooks.py
+
+release: $(READY)  ## the assignments' notebooks for students, from course/source
+	$(PY) scripts/release.py
+
+grade: $(READY)  ## make grade SUBMISSIONS=folder: points and feedback; the guide is book/for_instructors.md
+	$(PY) scripts/grade.py "$(or $(SUBMISSIONS),$(error say where the submissions lie: make grade SUBMISSIONS=folder))" \
+	  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)") $(if $(OUT),--out "$(OUT)") \
+	  $(if $(MANUAL),--manual "$(MANUAL)") $(if $(JOBS),--jobs "$(JOBS)") \
+	  $(if $(COURSE),--course "$(COURSE)") $(OPTIONS)
 
 serve: $(READY)  ## open the built book in a browser
 	@test -f _build/html/index.html || { echo "There is no built book yet: make book"; exit 1; }
@@ -71,3 +80,4 @@ lock: $(READY)  ## write requirements.lock anew from pyproject.toml
 
 address: $(READY)  ## make address REPO=owner/name: move the project's public address everywhere
 	$(PY) scripts/address.py "$(or $(REPO),$(error say the new address: make address REPO=owner/name))"
+	$(PY) scripts/release.py

@@ -9,6 +9,7 @@ from pathlib import Path
 
 SHORTEST = 24  # letters of a passage that cannot stand elsewhere by chance
 TEXTS = {".html", ".js", ".json", ".md", ".ipynb", ".txt", ".tex", ".xml", ".svg", ".css", ".inv"}
+GAP = ".{0,200}?"  # a formula in the middle of a sentence
 # Scripts of others, the same in every book.
 OTHERS = {"vendor"}
 
@@ -20,24 +21,29 @@ def squeezed(text: str) -> str:
 
 
 def passages(solution: str) -> set[str]:
-    """What of a solution would betray it: its sentences, and their parts between the formulas.
+    """Patterns of what would betray a solution: its sentences, and its code.
 
-    Pages and notebooks hold formulas as they are written, a PDF as they are read.
+    A formula may stand between the words as it is written or as it is read, so any few letters
+    may; `squeezed` text is what they are to be looked for in.
     """
-    sentences = re.split(r"(?<=[.:;?!])\s|```", solution)
-    parts = [part for sentence in sentences for part in re.split(r"\$+[^$]*\$+|`", sentence)]
-    found = {squeezed(piece) for piece in [*sentences, *parts]}
-    return {piece for piece in found if len(piece) >= SHORTEST}
+    found = set()
+    for sentence in re.split(r"(?<=[.:;?!])\s|```", solution):
+        words = [squeezed(part) for part in re.split(r"\$+[^$]*\$+", sentence)]
+        code = [squeezed(part) for part in re.findall(r"`([^`]+)`", sentence)]
+        found |= {part for part in [*words, *code] if len(part) >= SHORTEST}
+        if sum(map(len, words)) >= SHORTEST:
+            found.add(GAP.join(word for word in words if word))
+    return found
 
 
 def telling(solutions: list[str], kept: str) -> list[str]:
-    """The passages to look for: those of the solutions that no text for students has.
+    """The patterns to look for: those of the solutions that no text for students has.
 
-    Raises ValueError if nothing is left of a solution, as when it was not cut.
+    Raises ValueError if none is left of a solution, as when it was not cut.
     """
     kept, wanted = squeezed(kept), set()
     for solution in solutions:
-        own = {passage for passage in passages(solution) if passage not in kept}
+        own = {passage for passage in passages(solution) if not re.search(passage, kept)}
         if not own:
             raise ValueError(f"a solution also stands elsewhere, or is too short: {solution!r}")
         wanted |= own
@@ -82,11 +88,11 @@ def files(folder: Path) -> Iterator[Path]:
 
 
 def search(folder: Path, wanted: list[str]) -> list[str]:
-    """A line for each file of the folder and each passage in it."""
+    """A line for each file of the folder and each pattern in it."""
     told = []
     for path in files(folder):
         text = squeezed(text_of(path))
-        told += [f"{path.relative_to(folder)}: {p[:60]}" for p in wanted if p in text]
+        told += [f"{path.relative_to(folder)}: {p[:60]}" for p in wanted if re.search(p, text)]
     return told
 
 

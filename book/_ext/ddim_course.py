@@ -1,4 +1,4 @@
-"""The course edition: no page leads to the full one. scripts/course.py adds this to the list.
+"""The course edition: no page leads to the full one. Only scripts/course_edition.py uses this.
 
 Links to the project's public address become plain text, and what search engines read says nothing
 of where the full edition is.

@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from string import ascii_uppercase
 
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
@@ -97,7 +98,9 @@ def folded(summary: str, inside: list) -> nodes.Node:
 
 def quiz(row: list[tuple[str, list]]) -> list[nodes.Node]:
     choices, told = letters(), letters()
-    for summary, inside in row:
+    for letter, (summary, inside) in zip(ascii_uppercase, row, strict=False):
+        # The list has letters of its own.
+        summary = summary.strip().removeprefix(f"{letter}. ")
         choices += nodes.list_item("", nodes.paragraph("", "", *inline(summary)))
         told += nodes.list_item("", *printed(inside))
     return [choices, nodes.container("", told, classes=["ddimfold"])]

@@ -1,4 +1,4 @@
-"""The course edition, without solutions: python scripts/course.py [--repo owner/name]
+"""The course edition, without solutions: python scripts/course_edition.py [--repo owner/name]
 
 Into _build/course go html/ (the pages), notebooks/ (what students get; laid out as a repository)
 and, where TeX is, ddim-book.pdf. All three are built from a copy of the sources from which every

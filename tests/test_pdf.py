@@ -1,0 +1,310 @@
+"""The book on paper: how its parts are set, what is an error, and the PDF that `make pdf` left."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import ddim_pdf
+import leaks
+import pdf
+import pdf_fold
+import pdf_tables
+import pytest
+import solutions
+from docutils import nodes
+
+ROOT = Path(__file__).resolve().parent.parent
+BOOK = ROOT / "_build" / "pdf" / pdf.NAME
+TEX = all(shutil.which(program) for program in pdf.PROGRAMS)
+CHAPTERS = sorted((ROOT / "book").glob("*.ipynb"))
+
+
+# How formulas, folds and tables are set.
+
+
+def test_the_number_of_a_formula_stands_outside_of_split():
+    said = ddim_pdf.tagged(r"x = \sqrt{y}, \tag{7.1}" + "\n")
+    assert said == "\\begin{equation*}\nx = \\sqrt{y}, \\tag{7.1}\n\\end{equation*}"
+    said = ddim_pdf.tagged("a &= b \\\\\nc &= d \\tag{2}")
+    assert said.index(r"\end{split}") < said.index(r"\tag{2}")
+    # A formula that brings its own lines keeps them.
+    said = ddim_pdf.tagged(r"\begin{aligned} a \\ b \end{aligned} \tag{3}")
+    assert "split" not in said and r"\tag{3}" in said
+    with pytest.raises(ValueError, match="two numbers"):
+        ddim_pdf.tagged(r"a \tag{1} b \tag{2}")
+
+
+def raw(html: str) -> nodes.raw:
+    return nodes.raw("", html, format="html")
+
+
+def words(text: str) -> nodes.paragraph:
+    return nodes.paragraph("", "", nodes.Text(text))
+
+
+def folded(*children: nodes.Node) -> list[nodes.Node]:
+    parent = nodes.section("", *children)
+    return pdf_fold.printed(pdf_fold.group(pdf_fold.events(list(parent.children)), parent))
+
+
+def test_a_solution_is_printed_under_its_heading():
+    before, inside, after = words("2.1 Show."), words("Put it in."), words("2.2 Draw.")
+    opening = raw("<details>\n<summary>Solution</summary>\n")
+    found = folded(before, opening, inside, raw("</details>\n"), after)
+    assert found[0] is before and found[2] is after
+    assert "ddimfold" in found[1]["classes"]
+    heading, text = found[1].children
+    assert isinstance(heading[0], nodes.strong) and heading.astext() == "Solution"
+    assert text is inside
+
+
+def test_a_quiz_lists_its_choices_first_and_then_what_each_of_them_says():
+    found = folded(
+        words("Why?"),
+        raw("<details>\n<summary>It is <b>large</b></summary>\n"),
+        words("No: it is small."),
+        # Two marks in one piece of HTML, as without an empty line between them.
+        raw("</details>\n<details class='x'><summary>$x_t$ &lt; 1 in <code>step</code></summary>"),
+        words("Right."),
+        raw("</details>"),
+    )
+    question, choices, told = found
+    assert [item.astext() for item in choices] == ["It is large", "x_t < 1 in step"]
+    assert choices["enumtype"] == "upperalpha"
+    kinds = [type(node) for node in choices[1][0]]
+    assert kinds == [nodes.math, nodes.Text, nodes.literal]
+    assert [item.astext() for item in told[0]] == ["No: it is small.", "Right."]
+
+
+def test_what_stands_between_two_folds_keeps_them_apart():
+    def fold(name):
+        return [raw(f"<details><summary>{name}</summary>"), words("..."), raw("</details>")]
+
+    found = folded(*fold("Answer"), words("2. And now?"), *fold("Answer"))
+    assert [type(node) for node in found] == [nodes.container, nodes.paragraph, nodes.container]
+
+
+@pytest.mark.parametrize("html", ["<details>\n<summary>Solution</summary>", "</details>"])
+def test_a_fold_without_its_end_is_an_error(html):
+    with pytest.raises(ValueError, match="details"):
+        folded(words("before"), raw(html), words("after"))
+
+
+def test_wide_tables_fit_the_line_and_long_words_fit_their_column():
+    assert pdf_tables.widths([5, 10], [5, 5]) == [5, 10]
+    natural, needed = [8, 60, 90, 6], [8, 14, 12, 6]
+    given = pdf_tables.widths(natural, needed)
+    assert sum(given) + pdf_tables.GAP * 4 <= pdf_tables.LINE
+    assert all(width >= least for width, least in zip(given, needed, strict=True))
+    assert given[0] == 8 and given[3] == 6 and given[2] > given[1]
+    # A name that cannot be broken gets its room from the others.
+    given = pdf_tables.widths([50, 100], [45, 8])
+    assert given[0] >= 45 and sum(given) <= pdf_tables.LINE
+
+
+def test_a_formula_is_measured_as_it_is_read():
+    assert pdf_tables.printed(nodes.math("", r"\sqrt{1-\alpha_t}\,\epsilon")) == "1-mtm"
+
+
+# What is an error.
+
+LONG = "Missing character: There is no ε (U+03B5) in font [lmroman10-regular]:mapping=tex-text;!"
+
+
+def test_faults_of_the_pages_are_read_from_the_log():
+    log = "\n".join(
+        [
+            LONG[:79],
+            LONG[79:],
+            "LaTeX Warning: Hyper reference `book/x::doc' on page 3 undefined on input line 7.",
+            f"Overfull \\hbox ({pdf.MARGIN + 1}pt too wide) in paragraph at lines 1--2",
+            r"[][]\TU/lmroman10-regular.otf(0)/m/n/10.95 a long line",
+            f"Overfull \\hbox ({pdf.MARGIN - 1}pt too wide) in paragraph at lines 3--4",
+            "Overfull \\vbox (30.0pt too high) detected at line 5",
+        ]
+    )
+    glyph, wide, link = sorted(pdf.faults(log), key=lambda said: said[::-1])
+    told = " | ".join((glyph, wide, link))
+    assert len(pdf.faults(log)) == 3
+    assert "no font has ε" in told and "book/x::doc" in told
+    assert f"{pdf.MARGIN + 1} points too wide: a long line" in told
+    assert pdf.faults("Overfull \\vbox (1.0pt too high)\nOutput written on book.xdv") == []
+
+
+def test_without_tex_one_sentence_says_what_to_install(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(pdf, "ROOT", tmp_path)
+    assert pdf.main() == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "latexmk" in said
+    assert f"apt install {pdf.PACKAGES}" in said
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not TEX, reason="there is no TeX")
+def test_a_part_of_tex_that_lacks_is_named(monkeypatch):
+    monkeypatch.setattr(pdf, "FILES", ("article.cls", "no-such-package.sty"))
+    with pytest.raises(pdf.Missing, match="no-such-package.sty is not here"):
+        pdf.need_tex()
+
+
+def test_the_pages_do_not_need_the_pdf():
+    rules = (ROOT / "Makefile").read_text()
+    (book,) = re.findall(r"^book:(.*(?:\n\t.*)*)", rules, re.MULTILINE)
+    assert "pdf" not in book
+
+
+# The page's link to it.
+
+
+@pytest.fixture
+def pages(tmp_path):
+    """Build a book of one page; gives the page."""
+    (tmp_path / "index.md").write_text("# A book\n\nText.\n\n```{ddim-pdf}\n```\n")
+    (tmp_path / "conf.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(ROOT / 'book' / '_ext')!r})\n"
+        "extensions = ['myst_parser', 'ddim_pdf']\n"
+    )
+
+    def build() -> str:
+        command = [sys.executable, "-m", "sphinx", "-q", "-W", str(tmp_path), str(tmp_path / "out")]
+        subprocess.run(command, check=True, timeout=120)
+        return (tmp_path / "out" / "index.html").read_text()
+
+    return build
+
+
+def test_the_landing_page_links_the_pdf_while_there_is_one(pages, tmp_path):
+    page = pages()
+    assert "is built with" in page and pdf.NAME not in page
+    made = ddim_pdf.pdf_of(tmp_path)
+    made.parent.mkdir(parents=True)
+    made.write_bytes(b"%PDF" + b"x" * 2_345_678)
+    page = pages()  # no source has changed
+    assert f'href="{pdf.NAME}"' in page and "2.3 MB" in page and "is built with" not in page
+    assert (tmp_path / "out" / pdf.NAME).read_bytes() == made.read_bytes()
+    made.unlink()
+    page = pages()
+    assert pdf.NAME not in page and not (tmp_path / "out" / pdf.NAME).exists()
+
+
+def test_one_name_for_the_pdf():
+    assert ddim_pdf.NAME == pdf.NAME
+    assert ddim_pdf.pdf_of(ROOT) == BOOK
+
+
+# The PDF itself.
+
+
+@pytest.fixture(scope="module")
+def book():
+    if not BOOK.is_file():
+        if TEX and os.environ.get("CI") == "true":
+            pytest.fail("there is TeX and no PDF: run `make pdf` first")
+        pytest.skip("there is no PDF: run `make pdf` first")
+    import pypdf
+
+    return pypdf.PdfReader(BOOK)
+
+
+@pytest.fixture(scope="module")
+def texts(book) -> list[str]:
+    return [page.extract_text() for page in book.pages]
+
+
+def cells(path: Path) -> list[dict]:
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+def outline(entries: list) -> list[str]:
+    return [
+        title
+        for entry in entries
+        for title in (outline(entry) if isinstance(entry, list) else [entry.title])
+    ]
+
+
+def test_every_chapter_and_page_is_in_the_contents(book):
+    titles = outline(book.outline)
+    places = []
+    for path in CHAPTERS:
+        text = "".join(next(c["source"] for c in cells(path) if c["cell_type"] == "markdown"))
+        places.append(titles.index(text.split("\n")[0].removeprefix("# ")))
+    assert places == sorted(places)
+    for page in ("Notation", "Glossary", "Run times and hardware", "Bibliography"):
+        assert titles.index(page) > places[-1]
+        assert titles.count(page) == 1
+
+
+def test_every_numbered_formula_has_its_number(texts):
+    lines = {line.strip() for text in texts for line in text.splitlines()}
+    for path in CHAPTERS:
+        text = "\n".join("".join(c["source"]) for c in cells(path) if c["cell_type"] == "markdown")
+        for number in re.findall(r"\\tag\{([^}]+)\}", text):
+            assert any(line.endswith(f"({number})") for line in lines), f"{path.stem}: {number}"
+
+
+def test_no_tex_and_no_html_is_left_in_words(texts):
+    # The library's reference may show how a formula is written.
+    whole = "\n".join(texts).rpartition("Part II\n")[0]
+    assert "Euler" in whole
+    for mark in (r"\frac", r"\sqrt", r"\epsilon", r"\alpha", r"\tag", "<details", "<summary",
+                 "VBox(", "$$", "{ref}", "```"):
+        assert mark not in whole, mark
+
+
+def test_every_figure_with_a_caption_is_there(texts):
+    captions = sum(
+        "caption" in cell["metadata"].get("mystnb", {}).get("figure", {})
+        for path in CHAPTERS
+        for cell in cells(path)
+    )
+    found = set(re.findall(r"^Fig\. (\d+\.\d+):", "\n".join(texts), re.MULTILINE))
+    assert captions and len(found) == captions
+
+
+def test_pictures_and_stills_are_there(book):
+    pictures = sum(
+        any(kind.startswith("image/") for kind in output.get("data", {}))
+        for path in CHAPTERS
+        for cell in cells(path)
+        for output in cell.get("outputs", [])
+    )
+    shown = sum(len(page.images) for page in book.pages)
+    assert shown >= pictures > 20
+
+
+def test_every_solution_is_printed_with_its_heading(texts):
+    whole = leaks.squeezed(re.sub(r"-\n", "", "\n".join(texts)))
+    headings = sum(text.count("\nSolution\n") for text in texts)
+    found = []
+    for path in CHAPTERS:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        found += solutions.cut_notebook(notebook, path.stem)[1]
+    assert headings == len(found)
+    for solution in found:
+        # All of it, which also proves that a leak into the course's PDF would be found.
+        told = leaks.passages(solution)
+        assert told and not [part for part in told if not re.search(part, whole)], solution
+
+
+def test_every_link_inside_leads_somewhere(book):
+    names = set(book.named_destinations)
+    inside = []
+    for page in book.pages:
+        for note in page.get("/Annots") or []:
+            action = note.get_object().get("/A", {})
+            if action.get("/S") == "/GoTo":
+                inside.append(str(action["/D"]))
+    assert len(inside) > 100
+    assert set(inside) <= names
+
+
+def test_links_outside_are_whole(book):
+    addresses = leaks.addresses(BOOK)
+    assert any(address.endswith("/book/01_noising.ipynb") for address in addresses)
+    assert not [address for address in addresses if re.search(r"[\s\\{}]", address)]
