@@ -122,8 +122,9 @@ def adopt(cells: list[dict], ids: list, assignment: Assignment, repaired: Repair
 def choose(cells: list[dict], ids: list, assignment: Assignment, repaired: Repaired) -> list:
     """Of several cells with one name the last that holds an answer keeps it.
 
-    The others with that name in their first line are earlier versions and go (written ones stay, as
-    text). One without that line is the other half of a cell that was split, and stays.
+    The others are earlier versions and go, if they and it begin with the name (written ones stay,
+    as text). A cell that has the name in its metadata alone is half of one that was split; then
+    both halves stay.
     """
     kept = list(ids)
     for question in assignment.questions:
@@ -132,9 +133,10 @@ def choose(cells: list[dict], ids: list, assignment: Assignment, repaired: Repai
             continue
         full = [p for p in places if answered(cells[p], assignment, question.name)]
         chosen = (full or places)[-1]
+        complete = named(cells[chosen]["source"]) == question.name
         for place in places:
             if place != chosen:
-                whole = named(cells[place]["source"]) == question.name
+                whole = complete and named(cells[place]["source"]) == question.name
                 kept[place] = "drop" if whole and not question.written else None
         repaired.note(question.name, f"{len(places)} cells with this name; the last answer counts")
     return kept

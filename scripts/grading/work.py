@@ -42,6 +42,7 @@ def run_cells(cells: list[dict], limits: Limits, start_kernel, report) -> dict[i
     `report` is called with what is known when a kernel has ended.
     """
     results: dict[int, Ran] = {}
+    left_out: set[int] = set()
     deadline = time.monotonic() + limits.total
     while True:
         try:
@@ -51,8 +52,10 @@ def run_cells(cells: list[dict], limits: Limits, start_kernel, report) -> dict[i
             return results | {-1: Ran("failed", why=str(error))}
         died = False
         for place, cell in enumerate(cells):
+            # What was said of a cell in the first kernel stands, also of a test that passed.
             before = results.get(place)
-            if cell["cell_type"] != "code" or (before and before.status != "ok"):
+            failed_test = before and cell["test"] and before.status != "ok"
+            if cell["cell_type"] != "code" or place in left_out or failed_test:
                 continue
             left = deadline - time.monotonic()
             if left <= 0:
@@ -62,8 +65,9 @@ def run_cells(cells: list[dict], limits: Limits, start_kernel, report) -> dict[i
                 continue
             run = run_test if cell["test"] else Kernel.run
             ran = run(kernel, cell["source"], min(limits.cell, left))
-            if before is None or ran.status != "ok":
-                results[place] = ran
+            results.setdefault(place, ran)
+            if ran.status not in {"ok", "error"}:
+                left_out.add(place)
             if ran.status == "died":
                 died = True
                 break

@@ -1,0 +1,347 @@
+"""A folder of submissions, each broken in its own way, through the commands of the guide."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import assignments
+import course_sample
+import nbformat
+import psutil
+import pytest
+import submissions
+
+ROOT = Path(__file__).resolve().parent.parent
+CELL_SECONDS, TOTAL_SECONDS, LONGEST = 5, 60, 600
+FULL = {"square": 2, "cube": 3, "words": None, "total": 2}
+NO_CUBE = FULL | {"cube": 0}
+LINUX = sys.platform == "linux"
+# The points of each submission by question; None is a written answer that is still open.
+EXPECTED = {
+    "right": FULL,
+    "blank": dict.fromkeys(FULL, 0),
+    "no metadata": FULL,
+    "no names": FULL,
+    "neither": FULL,
+    "begun as a copy": FULL,
+    "answer deleted": NO_CUBE,
+    "tests deleted and changed": FULL | {"square": 0, "total": 0},
+    "doubled": FULL,
+    "split": FULL,
+    "merged": FULL,
+    "turned round": FULL,
+    "cells of one's own": FULL,
+    "another type": FULL,
+    "syntax error": NO_CUBE,
+    "raises": NO_CUBE,
+    "input": NO_CUBE,
+    "exit": FULL | {"total": 0},
+    "exit in a test": NO_CUBE,
+    "killed": NO_CUBE,
+    "endless": NO_CUBE,
+    "endless and stubborn": NO_CUBE,
+    "prints": FULL,
+    "prints endlessly": NO_CUBE,
+    "memory": NO_CUBE,
+    "forks": NO_CUBE,
+    "leaves running": FULL,
+    "history": FULL,
+}
+NOTES = {
+    ("no metadata", ""): "had lost their metadata",
+    ("neither", "cube"): "known by its function",
+    ("answer deleted", "cube"): "the answer cell was deleted",
+    ("tests deleted and changed", "square"): "the test cell was changed",
+    ("tests deleted and changed", "cube"): "the test cell was deleted; put back",
+    ("tests deleted and changed", ""): "the read-only cell 'setup' was changed",
+    ("doubled", "square"): "3 cells with this name; the last answer counts",
+    ("turned round", ""): "another order",
+    ("another type", "square"): "a cell of type markdown",
+    ("syntax error", "cube"): "SyntaxError",
+    ("raises", "cube"): "ValueError: <b>no</b> | idea",
+    ("exit", "total"): "the cell ended the kernel",
+    ("exit in a test", "cube"): "the cell ended the kernel",
+    ("killed", "cube"): "the cell ended the kernel",
+    ("endless", "cube"): f"ran for more than {CELL_SECONDS} s",
+    ("endless and stubborn", "cube"): "could not be interrupted",
+    ("prints endlessly", "cube"): "ran for more than",
+    ("forks", "cube"): "more than",
+}
+REASONS = {
+    "nothing": "the file is empty",
+    "text": "not a notebook",
+    "cut_off": "not a notebook",
+    "nested": "not a notebook",
+    "list": "not a notebook",
+    "odd": "the notebook is empty",
+    "no_cells": "the notebook is empty",
+    "holidays": "no question of any assignment",
+    "other": "this is the assignment 'other', not 'sample'",
+    "essay": "no notebook, but essay.pdf",
+    "broken": "the zip file is broken",
+    "no_notebook": "no notebook, but readme",
+    "empty folder": "the folder is empty",
+    "link": "a link, not a file",
+}
+pytestmark = pytest.mark.slow
+
+
+def grade(place: Path, *options: str, **settings) -> subprocess.CompletedProcess:
+    """make grade, as in the guide, without setting up the environment first."""
+    wanted = [f"{name.upper()}={value}" for name, value in settings.items()]
+    command = ["make", "-s", "-o", ".venv/.ready", "grade", f"SUBMISSIONS={place}", *wanted]
+    command += [f"OPTIONS={' '.join(options)}"] if options else []
+    scratch = place.parent / "tmp"
+    scratch.mkdir(exist_ok=True)
+    environment = os.environ | {"GRADER_SECRET": "of the grader", "TMPDIR": str(scratch)}
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=LONGEST
+    )
+
+
+def table(path: Path) -> list[dict]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def number(text: str) -> float | None:
+    return float(text) if text else None
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A course with two assignments, a folder of submissions, and a file that is not theirs."""
+    folder = tmp_path_factory.mktemp("class")
+    course = course_sample.course(folder)
+    other = course_sample.source()
+    renamed = nbformat.writes(other).replace("square", "root").replace("cube", "third")
+    renamed = renamed.replace("words", "lines").replace("total", "sum")
+    there = course / "source" / "other"
+    there.mkdir()
+    (there / "other.ipynb").write_text(renamed)
+    maker = submissions.Maker(assignments.load("sample", folder / "made", course))
+    inbox = folder / "inbox"
+    inbox.mkdir()
+    for name, notebook in (maker.broken() | maker.hostile()).items():
+        submissions.write(notebook, inbox / name / "sample.ipynb")
+    for name, data in submissions.unreadable(nbformat.reads(renamed, 4)).items():
+        (inbox / name).write_bytes(data)
+    (inbox / "empty folder").mkdir()
+    (inbox / "link").mkdir()
+    (inbox / "link" / "sample.ipynb").symlink_to(course / "source" / "sample" / "sample.ipynb")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def batch(place):
+    start = time.monotonic()
+    options = [f"--cell-seconds {CELL_SECONDS}", f"--total-seconds {TOTAL_SECONDS}", "--memory 1"]
+    done = grade(
+        place / "inbox", *options,
+        out=place / "out", course=place / "course", assignment="sample", jobs=2,
+    )
+    return done, time.monotonic() - start
+
+
+@pytest.fixture(scope="module")
+def rows(place, batch):
+    done, _ = batch
+    assert done.returncode == 0, done.stdout + done.stderr
+    return table(place / "out" / "points.csv")
+
+
+def test_the_batch_ends_and_every_submission_has_its_rows(place, batch, rows):
+    done, seconds = batch
+    assert {row["student"] for row in rows} == set(EXPECTED) | set(REASONS)
+    totals = table(place / "out" / "totals.csv")
+    assert len(totals) == len(EXPECTED) + len(REASONS)
+    assert "Isolation: " in done.stdout
+    assert seconds < LONGEST
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_what_can_be_graded_is_graded(rows, name):
+    got = {row["question"]: number(row["points"]) for row in rows if row["student"] == name}
+    assert got == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name,question", NOTES)
+def test_the_note_says_what_was_wrong(place, rows, name, question):
+    if question:
+        (note,) = [r["note"] for r in rows if (r["student"], r["question"]) == (name, question)]
+    else:
+        totals = table(place / "out" / "totals.csv")
+        (note,) = [row["note"] for row in totals if row["student"] == name]
+    assert NOTES[name, question] in note
+
+
+@pytest.mark.parametrize("name", REASONS)
+def test_what_is_no_notebook_has_a_row_with_the_reason(place, rows, name):
+    (row,) = [row for row in rows if row["student"] == name]
+    assert (row["status"], row["points"], row["question"]) == ("not graded", "0", "")
+    assert REASONS[name] in row["note"]
+    page = (place / "out" / "feedback" / "sample" / f"{name}.html").read_text()
+    assert "Not graded" in page
+
+
+def test_the_states_of_a_written_answer(rows):
+    by_name = {row["student"]: row for row in rows if row["question"] == "words"}
+    assert by_name["right"]["status"] == "open"
+    assert by_name["right"]["rubric"] == (
+        "_/2 names the cube; _/1 says that this holds beyond one"
+    )
+    assert by_name["blank"]["status"] == "blank" and by_name["blank"]["rubric"] == ""
+
+
+def test_the_totals_add_up(place, rows):
+    for total in table(place / "out" / "totals.csv"):
+        if total["student"] in EXPECTED:
+            points = [v for v in EXPECTED[total["student"]].values() if v is not None]
+            still = len(FULL) - len(points)
+            assert (float(total["points"]), int(total["open"])) == (sum(points), still)
+            assert total["max"] == "10"
+
+
+def test_a_blank_submission_fails_by_not_implemented_alone(rows):
+    for row in rows:
+        if row["student"] == "blank" and row["status"] == "tested":
+            assert row["note"].startswith("NotImplementedError: your answer here")
+
+
+def test_nothing_is_left_running_and_no_folder_behind(place, rows):
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if submissions.LEFT_RUNNING in (process.info["cmdline"] or []):
+            found.append(process.info)
+    assert found == []
+    assert [path.name for path in (place / "tmp").iterdir()] == []
+
+
+@pytest.mark.parametrize("name", [n for n in EXPECTED if n != "blank"])
+def test_each_student_has_a_page_without_hidden_tests_and_without_scripts(place, rows, name):
+    page = (place / "out" / "feedback" / "sample" / f"{name.replace(chr(39), '_')}.html")
+    if "'" in name:  # a name that no folder could have everywhere
+        (page,) = (place / "out" / "feedback" / "sample").glob("cells of one_s own-*.html")
+    text = page.read_text()
+    assert "sample" in text and "Further tests ran here" in text
+    assert "secret_number" not in text and "HIDDEN" not in text
+    assert "<script" not in text and "<link" not in text
+    assert "default-src 'none'" in text and "<b>no</b>" not in text
+    assert len(text) < 1_000_000
+
+
+def test_a_second_call_grades_nothing_anew_and_merges_the_written_points(place, rows):
+    out, sheet = place / "out", place / "graded.csv"
+    filled = [dict(row) for row in rows]
+    for row in filled:
+        if row["student"] == "right" and row["question"] == "words":
+            row["rubric"] = row["rubric"].replace("_/2", "2/2").replace("_/1", "0.5/1")
+        if row["student"] == "split" and row["question"] == "words":
+            row |= {"points": "1", "note": "Too short & <i>late</i>."}
+    write(sheet, filled)
+    options = [f"--cell-seconds {CELL_SECONDS}", f"--total-seconds {TOTAL_SECONDS}", "--memory 1"]
+    settings = {"out": out, "course": place / "course", "assignment": "sample"}
+    done = grade(place / "inbox", *options, manual=sheet, **settings)
+    assert done.returncode == 0, done.stderr
+    assert "2 written answers graded" in done.stdout and "1/" not in done.stdout.split("/ 10")[0]
+    after = {(r["student"], r["question"]): r for r in table(out / "points.csv")}
+    assert after["right", "words"]["points"] == "2.5"
+    assert after["right", "words"]["status"] == after["split", "words"]["status"] == "by hand"
+    assert after["split", "words"]["points"] == "1"
+    assert after["merged", "words"]["status"] == "open"
+    totals = {row["student"]: row for row in table(out / "totals.csv")}
+    assert (totals["right"]["points"], totals["right"]["status"]) == ("9.5", "graded")
+    page = (out / "feedback" / "sample" / "split.html").read_text()
+    assert "Too short &amp; &lt;i>late" in page or "Too short &amp; &lt;i&gt;late" in page
+    # And once more without the sheet: what a person gave stays.
+    again = grade(place / "inbox", *options, **settings)
+    assert again.returncode == 0
+    kept = {(r["student"], r["question"]): r["points"] for r in table(out / "points.csv")}
+    assert kept["right", "words"] == "2.5"
+
+
+def write(path: Path, rows: list[dict]) -> None:
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], delimiter=";")  # as a spreadsheet saves it
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_a_wrong_sheet_changes_nothing_and_names_every_row(place, rows):
+    sheet, filled = place / "wrong.csv", [dict(row) for row in rows]
+    for row in filled:
+        if row["question"] == "words" and row["student"] == "merged":
+            row["points"] = "4"
+        if row["question"] == "words" and row["student"] == "doubled":
+            row["rubric"] = row["rubric"].replace("_/2", "3/2").replace("_/1", "0/1")
+        if row["question"] == "words" and row["student"] == "endless":
+            row["rubric"] = row["rubric"].replace("_/2", "2/2")
+        if row["question"] == "cube" and row["student"] == "right":
+            row["points"] = "1"
+    write(sheet, filled)
+    before = (place / "out" / "points.csv").read_bytes()
+    options = [f"--cell-seconds {CELL_SECONDS}", f"--total-seconds {TOTAL_SECONDS}", "--memory 1"]
+    done = grade(place / "inbox", *options, manual=sheet, out=place / "out",
+                 course=place / "course", assignment="sample")
+    assert done.returncode != 0
+    assert "(merged, words): points is 4, and may be 0 to 3" in done.stderr
+    assert "(doubled, words): '3/2 names the cube': an item gives 0 to 2" in done.stderr
+    assert "(endless, words): some items of the rubric are still open" in done.stderr
+    assert "(right, cube): this question is graded by its tests" in done.stderr
+    assert (place / "out" / "points.csv").read_bytes() == before
+
+
+@pytest.mark.skipif(not LINUX or not shutil.which("unshare"), reason="namespaces are Linux's")
+def test_code_sees_and_changes_nothing_outside_and_has_no_network(tmp_path):
+    """Skipped parts are those that this system does not allow, which the grader says too."""
+    from grading import isolation, kernel
+
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "tests.txt").write_text("secret")
+    settings = isolation.places([hidden])
+    work = tmp_path / "w"
+    work.mkdir()
+    shut_in = kernel.Kernel(work, kernel.Limits(memory=2**30), settings)
+    try:
+        tried = shut_in.run(TRIES.format(hidden=str(hidden), checkout=str(ROOT)), 30)
+        shown = "".join(o.get("text", "") for o in tried.outputs)
+    finally:
+        shut_in.close()
+    assert tried.status == "ok", tried.outputs
+    got = json.loads(shown)
+    assert got["secret"] == "" and got["wrote home"]
+    assert "GRADER" not in got["environment"]
+    if "namespaces" in settings["measures"]:
+        assert not got["network"] and got["processes"] < 10
+    if "files" not in settings["measures"]:
+        (ROOT / "written-by-a-student").unlink(missing_ok=True)
+        pytest.skip(isolation.described(settings))
+    assert not got["read"] and not got["sources"]
+    # It may write into the empty folders that it is shown; ours are as they were.
+    assert not (ROOT / "written-by-a-student").exists()
+    assert (hidden / "tests.txt").read_text() == "secret"
+
+
+TRIES = """
+import json, os, socket, shutil
+def tried(what):
+    try:
+        return what() or True
+    except OSError:
+        return False
+got = {{"secret": os.environ.get("GRADER_SECRET", ""), "environment": " ".join(os.environ)}}
+got["read"] = tried(lambda: open("{hidden}/tests.txt").read())
+tried(lambda: open("{checkout}/written-by-a-student", "w"))
+got["sources"] = os.path.exists("{checkout}/course") or os.path.exists("{checkout}/.git")
+got["wrote home"] = bool(tried(lambda: open(os.path.expanduser("~/x"), "w")))
+got["network"] = tried(lambda: socket.create_connection(("192.0.2.1", 80), 2))
+got["processes"] = sum(name.isdigit() for name in os.listdir("/proc"))
+shutil.rmtree("{hidden}", ignore_errors=True)
+print(json.dumps({{k: v if isinstance(v, (bool, int, str)) else True for k, v in got.items()}}))
+"""

@@ -1,0 +1,205 @@
+"""The tests of the assignments, tested: planted mistakes lose the points that they should lose.
+
+course/planted/ASSIGNMENT.toml holds wrong answers of the kind that students give, and right ones
+that are written otherwise. Each is put into a repaired submission and run by the grader's kernels;
+to keep this short, the kernel stays, and only the answer and the tests that use it run again. Then
+whole submissions go through `make grade`: reference, blank, all the right ones, all the wrong ones.
+"""
+
+import csv
+import json
+import os
+import re
+import subprocess
+import textwrap
+import tomllib
+from pathlib import Path
+
+import assignments
+import nbformat
+import pytest
+from assignments import marks
+from grading import isolation, kernel, repair, work
+from nbgrader.utils import determine_grade
+
+ROOT = Path(__file__).resolve().parent.parent
+NAMES = assignments.names()
+
+
+def planted(name: str) -> list[dict]:
+    path = ROOT / "course" / "planted" / f"{name}.toml"
+    return tomllib.loads(path.read_text("utf-8"))["planted"] if path.exists() else []
+
+
+PLANTED = {name: planted(name) for name in NAMES}
+EVERY = [(name, plant) for name in NAMES for plant in PLANTED[name]]
+TITLES = [f"{name}-{plant['question']}-{plant['name']}" for name, plant in EVERY]
+LIMITS = kernel.Limits()
+FEWEST = 3  # wrong answers to each question
+pytestmark = pytest.mark.slow
+
+
+def put(source: str, code: str) -> str:
+    """A source's cell with another answer between BEGIN and END SOLUTION, without these lines."""
+    def answer(found: re.Match) -> str:
+        return textwrap.indent(textwrap.dedent(code).strip("\n"), found["indent"]) + "\n"
+
+    pattern = r"^(?P<indent>[ \t]*)#+ BEGIN SOLUTION.*?^[^\n]*END SOLUTION[^\n]*\n?"
+    made, count = re.subn(pattern, answer, source, flags=re.DOTALL | re.MULTILINE)
+    assert count == 1, source
+    return made.rstrip("\n")
+
+
+def submission(assignment, answers: dict[str, str]) -> nbformat.NotebookNode:
+    """What a student hands in who knows the reference, except for `answers`."""
+    notebook = nbformat.from_dict(json.loads(json.dumps(assignment.release)))
+    for cell in notebook.cells:
+        name = marks(cell).get("grade_id")
+        if not marks(cell).get("solution"):
+            continue
+        source = assignment.cell(name).source
+        code = answers.get(name, "".join(assignments.regions(source, "SOLUTION")))
+        cell.source = put(source, code)
+    return notebook
+
+
+class Grader:
+    """A kernel in which the reference has run; it grades answers one at a time."""
+
+    def __init__(self, name: str, folder: Path):
+        self.assignment = assignments.load(name, folder / "release")
+        self.folder, self.kernel, self.count = folder, None, 0
+        self.settings = isolation.places([])
+        self.tests = [c for c in self.assignment.source.cells
+                      if marks(c).get("grade") and not marks(c).get("solution")]
+        self.most = {marks(c)["grade_id"]: marks(c)["points"] for c in self.tests}
+        self.start()
+
+    def start(self) -> None:
+        self.count += 1
+        place = self.folder / str(self.count)
+        place.mkdir()
+        self.kernel = kernel.Kernel(place, LIMITS, self.settings)
+        self.got = {}
+        for cell in self.repaired({}).cells:
+            if cell.cell_type == "code" and marks(cell):
+                self.run(cell)
+
+    def repaired(self, answers: dict[str, str]):
+        handed_in = submission(self.assignment, answers)
+        # Cells for looking at results are nobody's test, and draw pictures.
+        cells = [{"cell_type": c.cell_type, "source": c.source, "outputs": [],
+                  "grade_id": marks(c).get("grade_id")} for c in handed_in.cells if marks(c)]
+        return repair.repair(cells, self.assignment).notebook
+
+    def run(self, cell) -> None:
+        """Run a cell; points of a test as nbgrader reads them from its outputs."""
+        test = marks(cell)["grade_id"] in self.most
+        run = work.run_test if test else kernel.Kernel.run
+        ran = run(self.kernel, cell.source, LIMITS.cell)
+        if test:
+            cell.outputs = [nbformat.from_dict(output) for output in ran.outputs]
+            self.got[marks(cell)["grade_id"]] = determine_grade(cell)[0]
+
+    def lost(self, question: str, code: str) -> dict[str, float]:
+        """The points that an answer loses, by test; the reference is put back."""
+        if self.kernel.process.poll() is not None:
+            self.start()
+        function = re.search(r"^(?:def|class) (\w+)", self.assignment.cell(question).source, re.M)
+        wanted = [rf"\b{function[1]}\b"] if function else ["."]
+        self.got = dict(self.most)
+        for cell in self.repaired({question: code}).cells:
+            name = marks(cell).get("grade_id")
+            uses = cell.cell_type == "code" and any(re.search(w, cell.source) for w in wanted)
+            again = name in self.most and (uses or self.assignment.question_of(name) == question)
+            if (name == question or again) and self.kernel.process.poll() is None:
+                self.run(cell)
+        if self.kernel.process.poll() is None:
+            self.run(next(c for c in self.repaired({}).cells
+                          if marks(c).get("grade_id") == question))
+        return {n: most - self.got[n] for n, most in self.most.items() if self.got[n] != most}
+
+
+@pytest.fixture(scope="module")
+def graders(tmp_path_factory):
+    made: dict[str, Grader] = {}
+
+    def grader(name: str) -> Grader:
+        if name not in made:
+            made[name] = Grader(name, tmp_path_factory.mktemp(name[:8]))
+        return made[name]
+
+    yield grader
+    for one in made.values():
+        one.kernel.close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_question_has_planted_mistakes(name, tmp_path):
+    assignment = assignments.load(name, tmp_path)
+    tested = {q.name for q in assignment.questions if not q.written}
+    wrong = [p["question"] for p in PLANTED[name] if p["kind"] == "wrong"]
+    assert {p["question"] for p in PLANTED[name]} <= tested
+    assert {q: wrong.count(q) for q in tested if wrong.count(q) < FEWEST} == {}
+    for plant in PLANTED[name]:
+        assert plant["kind"] in {"wrong", "right"}
+        assert bool(plant["loses"]) == (plant["kind"] == "wrong"), plant["name"]
+    titles = [plant["name"] for plant in PLANTED[name]]
+    assert len(titles) == len(set(titles))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_reference_gets_all_points(name, graders):
+    grader = graders(name)
+    assert grader.got == grader.most and grader.most
+
+
+@pytest.mark.parametrize("name,plant", EVERY, ids=TITLES)
+def test_a_planted_answer_loses_exactly_its_points(name, plant, graders):
+    assert graders(name).lost(plant["question"], plant["code"]) == plant["loses"], plant["why"]
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    """make grade, on four students who hand in all assignments; rows by student and assignment."""
+    folder = tmp_path_factory.mktemp("whole")
+    lost = {}
+    for name in NAMES:
+        assignment = assignments.load(name, folder / "release")
+        first = {
+            kind: {p["question"]: p for p in reversed(PLANTED[name]) if p["kind"] == kind}
+            for kind in ("wrong", "right")
+        }
+        lost[name] = {question: sum(p["loses"].values()) for question, p in first["wrong"].items()}
+        handed_in = {"reference": submission(assignment, {}), "blank": assignment.release}
+        for kind, plants in first.items():
+            codes = {question: plant["code"] for question, plant in plants.items()}
+            handed_in[kind] = submission(assignment, codes)
+        for student, notebook in handed_in.items():
+            place = folder / "inbox" / student
+            place.mkdir(parents=True, exist_ok=True)
+            nbformat.write(notebook, place / f"{name}.ipynb")
+    command = ["make", "-s", "-o", ".venv/.ready", "grade", f"SUBMISSIONS={folder / 'inbox'}",
+               f"OUT={folder / 'out'}", "JOBS=2"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
+                          capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with (folder / "out" / "points.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file)), lost
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("student", ["reference", "right", "wrong", "blank"])
+def test_whole_submissions_get_their_points(graded, name, student):
+    rows, lost = graded
+    mine = [r for r in rows if (r["student"], r["assignment"]) == (student, name)]
+    assert mine
+    for row in mine:
+        if row["status"] != "tested":
+            assert row["status"] == ("blank" if student == "blank" else "open")
+            continue
+        most, got = float(row["max"]), float(row["points"])
+        away = lost[name][row["question"]] if student == "wrong" else 0
+        assert got == (0 if student == "blank" else most - away), row
+        if student == "blank":
+            assert row["note"].startswith("NotImplementedError: your answer here"), row
