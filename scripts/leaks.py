@@ -27,7 +27,7 @@ def passages(solution: str) -> set[str]:
     may; `squeezed` text is what they are to be looked for in.
     """
     found = set()
-    for sentence in re.split(r"(?<=[.:;?!])\s|```", solution):
+    for sentence in re.split(r"(?<=[.:;?!])\s|```\w*", solution):
         words = [squeezed(part) for part in re.split(r"\$+[^$]*\$+", sentence)]
         code = [squeezed(part) for part in re.findall(r"`([^`]+)`", sentence)]
         found |= {part for part in [*words, *code] if len(part) >= SHORTEST}
