@@ -56,11 +56,9 @@ def copy(source: Path, target: Path, repo: str | None, paper: bool) -> tuple[lis
     shutil.copytree(source, target, ignore=left_out)
     (target / "data").symlink_to(source.resolve() / "data")
     public = address.configured(source)
+    root = yaml.safe_load((target / "_toc.yml").read_text(encoding="utf-8"))["root"]
     found, kept = [], []
     for path in sorted((target / "book").rglob("*.ipynb")):
-        if path.relative_to(target).with_suffix("").as_posix() not in pages(target):
-            path.unlink()
-            continue
         notebook = json.loads(path.read_text(encoding="utf-8"))
         notebook, cut = solutions.cut_notebook(notebook, path.name)
         for cell in notebook["cells"]:
@@ -72,7 +70,7 @@ def copy(source: Path, target: Path, repo: str | None, paper: bool) -> tuple[lis
     for path in sorted((target / "book").rglob("*.md")):
         text = without_full_only(path.read_text(encoding="utf-8"), path.name)
         text, cut = solutions.cut_page(readdressed(text, public, repo), path.name)
-        if path.relative_to(target).with_suffix("").as_posix() == contents(target)["root"]:
+        if path == target / f"{root}.md":
             title, _, rest = text.partition("\n")
             text = f"{title}\n{NOTE}{PDF_NOTE if paper else ''}{rest}"
         found += cut
@@ -80,15 +78,6 @@ def copy(source: Path, target: Path, repo: str | None, paper: bool) -> tuple[lis
         path.write_text(text, encoding="utf-8")
     configure(target, repo)
     return found, "\n".join(kept)
-
-
-def contents(root: Path) -> dict:
-    return yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-
-
-def pages(root: Path) -> set[str]:
-    """The pages of the book, without their endings."""
-    return set(re.findall(r"^\s*-? *(?:file|root): (\S+)", (root / "_toc.yml").read_text(), re.M))
 
 
 def readdressed(text: str, public: str, repo: str | None) -> str:

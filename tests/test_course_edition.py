@@ -119,6 +119,8 @@ def test_metadata_that_speak_of_a_solution_are_an_error():
     marked = notebook("x", metadata={"tags": ["solution"]})
     with pytest.raises(solutions.Unclear, match="a.ipynb, cell 0.*metadata"):
         solutions.cut_notebook(marked, "a.ipynb")
+    graded = notebook("x", metadata={"nbgrader": {"solution": True, "grade_id": "step"}})
+    assert solutions.cut_notebook(graded, "a.ipynb")[1] == []
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
