@@ -4,7 +4,7 @@
   const here = document.currentScript;
   const LATE = ["scripts/bootstrap.js"];
   if (document.querySelector(".bd-article .highlight")) LATE.push("clipboard.min.js", "copybutton.js");
-  const SIGNS = ["pointermove", "pointerdown", "keydown", "focusin", "scroll"];
+  const SIGNS = ["pointermove", "pointerdown", "wheel", "keydown", "focusin"];
   const fetchOne = (name) =>
     new Promise((done, failed) => {
       const src = new URL(name, here.src).href;

@@ -25,6 +25,16 @@ USES = {
 }
 
 
+# Roles that docutils writes where they do not belong; lists that Sphinx only uses to break a long
+# signature into lines.
+ROLES = [(re.compile(wrong), right) for wrong, right in [
+    (r'<div role="list" class="citation', '<div class="citation'),
+    (r' role="doc-biblioentry"', ""),
+    (r'<dd>(?=<em class="sig-param">|<span class="[^"]*sig-)', '<dd role="none">'),
+    (r'<dl>(?=\s*<dd role="none">)', '<dl role="none">'),
+]]
+
+
 @functools.cache
 def size(path: Path) -> tuple[int, int]:
     with Image.open(path) as picture:
@@ -70,9 +80,9 @@ def lighten(app: Sphinx, name: str, template: str, context: dict, doctree) -> No
         context["generate_toctree_html"] = lambda *args, **kwargs: named(draw(*args, **kwargs))
     context["script_files"] = [s for s in context["script_files"] if needed(s, body)]
     if body:
-        # Roles that docutils 0.21 writes where they do not belong.
-        body = body.replace('<div role="list" class="citation', '<div class="citation')
-        context["body"] = sized(body.replace(' role="doc-biblioentry"', ""), sources)
+        for wrong, right in ROLES:
+            body = wrong.sub(right, body)
+        context["body"] = sized(body, sources)
 
 
 def setup(app: Sphinx) -> dict:
