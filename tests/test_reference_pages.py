@@ -298,6 +298,14 @@ def test_every_public_name_is_on_its_page(path):
             assert len(place.find_next_sibling("dd").text.split()) >= 3
 
 
+def test_a_long_signature_is_lines_not_a_list_of_descriptions_without_terms():
+    lines = built("api/samplers").find(id="ddim_lib.sampling.step").select(".sig-lines > .sig-line")
+    assert [line.text.split(":")[0] for line in lines] == [
+        "x0", "eps", "alpha_t", "alpha_s", "eta", "z"]
+    for path in (ROOT / "book/api").glob("*.md"):
+        assert built(f"api/{path.stem}").select("dt dl, dt dd") == []
+
+
 def test_no_docstring_shows_its_markup():
     """What reStructuredText did not understand stays as it was typed."""
     for path in (ROOT / "book/api").glob("*.md"):
