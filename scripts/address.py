@@ -2,8 +2,9 @@
 
     python scripts/address.py owner/name
 
-The address stands in pyproject.toml, [tool.ddim-book]. Badges, first cells, launch buttons and
-links repeat it; this rewrites them all, in every text file of the checkout.
+The address stands in pyproject.toml, [tool.ddim-book]. Badges, first cells, launch buttons, the
+base of the pages' canonical addresses and links repeat it; this rewrites them all, in every text
+file of the checkout.
 """
 
 import re
@@ -38,6 +39,11 @@ def forms(repository: str) -> list[str]:
     """The ways in which the address is written: the repository, and its published pages."""
     owner, name = repository.split("/")
     return [repository, f"{owner}.github.io/{name}"]
+
+
+def pages(repository: str) -> str:
+    """Where the published book lies: html_baseurl in _config.yml, the base of all its addresses."""
+    return f"https://{forms(repository)[1]}/"
 
 
 def move(root: Path, new: str) -> list[Path]:

@@ -2,10 +2,12 @@
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import address
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 # Links that can only be the project's own.
@@ -29,6 +31,29 @@ def test_every_link_to_the_project_is_the_configured_one():
     assert right
 
 
+def base(root: Path) -> str:
+    """The base of canonical links, the sitemap and the social card."""
+    text = (root / "_config.yml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)["sphinx"]["config"]["html_baseurl"]
+
+
+def test_the_pages_know_where_they_are_published():
+    assert base(ROOT) == address.pages(address.configured(ROOT))
+
+
+def test_every_file_that_holds_the_address_is_rewritten():
+    """A new kind of file could hold it and be passed over."""
+    known = set(address.texts(ROOT))
+    forms = [form.encode() for form in address.forms(address.configured(ROOT))]
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if tracked.returncode:
+        pytest.skip("this is no git checkout")
+    paths = [ROOT / name for name in tracked.stdout.decode().split("\0") if name]
+    missed = [path for path in paths if path.is_file() and path not in known
+              and any(form in path.read_bytes() for form in forms)]
+    assert len(paths) > 50 and missed == []
+
+
 def test_moving_leaves_no_trace(tmp_path):
     for path in address.texts(ROOT):
         place = tmp_path / path.relative_to(ROOT)
@@ -40,6 +65,8 @@ def test_moving_leaves_no_trace(tmp_path):
     names = {path.name for path in changed}
     assert {"pyproject.toml", "_config.yml", "CITATION.cff", "page.ipynb"} <= names
     assert address.configured(tmp_path) == ELSEWHERE
+    owner, name = ELSEWHERE.split("/")
+    assert base(tmp_path) == f"https://{owner}.github.io/{name}/"
     for path in address.texts(tmp_path):
         text = path.read_text(encoding="utf-8")
         assert not any(form in text for form in address.forms(old)), path

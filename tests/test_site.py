@@ -24,8 +24,7 @@ from test_pages import (  # noqa: F401
 )
 from test_stylesheet import icons, stylesheet
 
-OWNER, NAME = project_address.configured(ROOT).split("/")
-BASE = f"https://{OWNER}.github.io/{NAME}/"
+BASE = project_address.pages(project_address.configured(ROOT))
 CHAPTERS = [name for name in PAGES if re.search(r"/\d\d_", name)]
 # Bytes, not compressed, that a page may ask for by itself, and those of a reader who scrolls down.
 LANDING, REFERENCE, CHAPTER = 1_000_000, 1_500_000, 3_000_000
@@ -289,6 +288,18 @@ def test_search_finds(visit, words, chapter):  # noqa: F811
     excerpt.wait_for()
     assert len(excerpt.inner_text()) > 60 and ".pdf" not in excerpt.inner_text()
     assert faults == []
+
+
+def test_search_from_a_folder(browser, address):  # noqa: F811
+    page, faults = browser.new_page(), []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda m: m.type == "error" and faults.append(m.text))
+    page.goto(f"{SITE.as_uri()}/search.html?q=slerp")
+    page.locator(f"{RESULT} a").first.click()
+    page.wait_for_load_state()
+    assert "/book/07_latent_space.html" in page.url
+    assert faults == []
+    page.close()
 
 
 @pytest.mark.usefixtures("address")
