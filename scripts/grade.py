@@ -52,6 +52,8 @@ def main(submissions, assignment, out, manual, jobs, cell_seconds, total_seconds
     click.echo(isolation.described(batch.settings))
     try:
         every = batch.grade(submissions, assignment, jobs, again)
+        if not every:
+            raise ValueError(f"there is no file of a student in {submissions}")
         if manual:
             click.echo(f"{batch.merge(manual, every)} written answers graded by {manual.name}")
     except (points.Wrong, assignments.Malformed, ValueError) as error:

@@ -227,12 +227,12 @@ class Batch:
         assignment, notes = self.assignment(job.assignment), self.kept(job)["notes"].get("", [])
         table = ["| question | points | |", "|---|---|---|"]
         for row in rows:
-            got = row["points"] or "graded by hand, still open"
-            note = row["note"] + (f" ({row['status']})" if row["status"] != points.TESTED else "")
-            table.append(f"| {row['question']} | {got} / {row['max']} | {escaped(note)} |")
+            got = row["points"] or "*graded by hand, still open*"
+            table.append(f"| {row['question']} | {got} / {row['max']} | {escaped(row['note'])} |")
         summary = "\n".join([f"# {job.assignment}: {escaped(job.student)}", "", *table, ""])
         summary += "\n" + "".join(f"- {escaped(note)}\n" for note in notes)
-        return gradebook.feedback(self.root, self.course, assignment, job.id, summary)
+        who = job.id, job.student
+        return gradebook.feedback(self.root, self.course, assignment, *who, summary)
 
     def merge(self, path: Path, jobs: list[Job]) -> int:
         """Enter what a person wrote into a points.csv; returns how many answers it grades.

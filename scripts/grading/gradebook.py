@@ -56,8 +56,13 @@ def never_run(cell, ran: bool) -> None:
         cell.outputs = [nbformat.v4.new_output("error", ename="NotRun", evalue=said, traceback=[])]
 
 
-def feedback(root: Path, course: Path, assignment: Assignment, student: str, summary: str) -> str:
-    """The feedback page of a graded submission, as HTML that loads and runs nothing."""
+def feedback(
+    root: Path, course: Path, assignment: Assignment, student: str, name: str, summary: str
+) -> str:
+    """The feedback page of a graded submission, as HTML that loads and runs nothing.
+
+    `student` is the id in the gradebook, `name` what the page says.
+    """
     folder = directory(root, assignment.name, course, student_id=student)
     folder.config.HTMLExporter.mathjax_url = ""
     folder.config.HTMLExporter.sanitize_html = True
@@ -72,7 +77,8 @@ def feedback(root: Path, course: Path, assignment: Assignment, student: str, sum
     converter.preprocessors = [*converter.preprocessors[:1], shown, *converter.preprocessors[1:]]
     run(converter)
     page = root / "feedback" / student / assignment.name / f"{assignment.name}.html"
-    return harmless(page.read_text(encoding="utf-8"))
+    title = html.escape(f"{assignment.name}: {name}")
+    return titled(harmless(page.read_text(encoding="utf-8")), title)
 
 
 def told_to_students(cell, assignment: Assignment) -> None:
@@ -95,6 +101,11 @@ def harmless(page: str) -> str:
     page = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL | re.IGNORECASE)
     page = re.sub(r"<link\b[^>]*>", "", page, flags=re.IGNORECASE)
     return re.sub(r"<head>", f"<head>{POLICY}", page, count=1)
+
+
+def titled(page: str, title: str) -> str:
+    page = page.replace("<html>", '<html lang="en">', 1)
+    return re.sub(r"<title>.*?</title>", lambda _: f"<title>{title}</title>", page, count=1)
 
 
 def refused(student: str, assignment: str, why: str) -> str:

@@ -54,7 +54,7 @@ def _grading():
     shell.events.register("pre_run_cell", renew)
 
     def leave(*_):
-        raise RuntimeError("exit() and quit() end the kernel; graders run the cell without them")
+        raise RuntimeError("exit() and quit() would end the kernel; in grading the cell stops here")
 
     helper.begin, helper.end = begin, end
     sys.modules["_grading"] = helper
