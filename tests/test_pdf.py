@@ -65,15 +65,15 @@ def test_a_solution_is_printed_under_its_heading():
 def test_a_quiz_lists_its_choices_first_and_then_what_each_of_them_says():
     found = folded(
         words("Why?"),
-        raw("<details>\n<summary>It is <b>large</b></summary>\n"),
+        raw("<details>\n<summary>A. It is <b>large</b></summary>\n"),
         words("No: it is small."),
         # Two marks in one piece of HTML, as without an empty line between them.
-        raw("</details>\n<details class='x'><summary>$x_t$ &lt; 1 in <code>step</code></summary>"),
+        raw("</details>\n<details class='x'><summary>B. $x_t$ &lt; 1, <code>step</code></summary>"),
         words("Right."),
         raw("</details>"),
     )
     question, choices, told = found
-    assert [item.astext() for item in choices] == ["It is large", "x_t < 1 in step"]
+    assert [item.astext() for item in choices] == ["It is large", "x_t < 1, step"]
     assert choices["enumtype"] == "upperalpha"
     kinds = [type(node) for node in choices[1][0]]
     assert kinds == [nodes.math, nodes.Text, nodes.literal]
@@ -112,7 +112,7 @@ def test_a_formula_is_measured_as_it_is_read():
 
 # What is an error.
 
-LONG = "Missing character: There is no ε (U+03B5) in font [lmroman10-regular]:mapping=tex-text;!"
+LONG = "LaTeX Warning: Hyper reference `book/06_ddim_and_ddpm:a-long-heading' on page 3 undefined"
 
 
 def test_faults_of_the_pages_are_read_from_the_log():
@@ -120,17 +120,16 @@ def test_faults_of_the_pages_are_read_from_the_log():
         [
             LONG[:79],
             LONG[79:],
-            "LaTeX Warning: Hyper reference `book/x::doc' on page 3 undefined on input line 7.",
+            "Missing character: There is no ε (U+03B5) in font [lmroman10-regular]:mapping=tex;!",
             f"Overfull \\hbox ({pdf.MARGIN + 1}pt too wide) in paragraph at lines 1--2",
             r"[][]\TU/lmroman10-regular.otf(0)/m/n/10.95 a long line",
             f"Overfull \\hbox ({pdf.MARGIN - 1}pt too wide) in paragraph at lines 3--4",
             "Overfull \\vbox (30.0pt too high) detected at line 5",
         ]
     )
-    glyph, wide, link = sorted(pdf.faults(log), key=lambda said: said[::-1])
-    told = " | ".join((glyph, wide, link))
+    told = " | ".join(pdf.faults(log))
     assert len(pdf.faults(log)) == 3
-    assert "no font has ε" in told and "book/x::doc" in told
+    assert "no font has ε" in told and "a-long-heading' on page 3 undefined" in told
     assert f"{pdf.MARGIN + 1} points too wide: a long line" in told
     assert pdf.faults("Overfull \\vbox (1.0pt too high)\nOutput written on book.xdv") == []
 
@@ -195,6 +194,96 @@ def test_the_landing_page_links_the_pdf_while_there_is_one(pages, tmp_path):
 def test_one_name_for_the_pdf():
     assert ddim_pdf.NAME == pdf.NAME
     assert ddim_pdf.pdf_of(ROOT) == BOOK
+
+
+# A small book, built by the command's own function.
+
+CHAPTER = r"""# Noise and η
+
+Signs: η ≤ 1 → α_T, then ✓ and √α beside − and x₀. *Slanted ε* and **bold λ**. Code: `σ ≥ η → ✓`.
+
+$$
+x_s = \sqrt{\alpha_s}\,f_\theta + \sigma z \tag{7.1}
+$$
+
+```python
+eps = (x - a ** 0.5 * x0) / (1 - a) ** 0.5  # ε ≤ 1 ✓
+value = some_function_with_a_long_name(first_argument, second_argument, third_argument, fourth_one)
+```
+
+| what | a column with many words | another_long_identifier_that_does_not_fit_anywhere | a third |
+|---|---|---|---|
+| $\alpha_t$ | nothing but words that go on and on | `another_long_identifier_in_code` | words |
+
+1.1 Why?
+
+<details>
+<summary>Solution</summary>
+
+Because of the noise.
+
+</details>
+
+{}
+"""
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    root = tmp_path / "source"
+    (root / "book" / "_assets").mkdir(parents=True)
+    shutil.copy(ROOT / "book" / "_assets" / "digits.png", root / "book" / "_assets")
+    (root / "_config.yml").write_text(
+        "title: 'A small book: for a test'\nauthor: nobody\nonly_build_toc_files: true\n"
+        "execute: {execute_notebooks: 'off'}\n"
+        f"sphinx: {{local_extensions: {{ddim_pdf: {ROOT / 'book' / '_ext'}}}}}\n"
+    )
+    (root / "_toc.yml").write_text(
+        "format: jb-book\nroot: index\nparts:\n"
+        "- {caption: Chapters, numbered: true, chapters: [{file: one}]}\n"
+        "- {caption: Back matter, chapters: [{file: two}]}\n"
+    )
+    (root / "index.md").write_text("# A small book\n\nSee [one](one.md).\n\n```{ddim-pdf}\n```\n")
+    (root / "one.md").write_text(CHAPTER.replace("{}", ""), encoding="utf-8")
+    (root / "two.md").write_text("# Notes\n\nThe end.\n")
+    return root
+
+
+needs_tex = pytest.mark.skipif(not TEX, reason="there is no TeX")
+
+
+@needs_tex
+@pytest.mark.slow
+def test_a_small_book_on_paper(small, tmp_path):
+    import pypdf
+
+    files = [tmp_path / f"{name}.pdf" for name in "ab"]
+    for file in files:
+        pdf.build(small, file, tmp_path / "work")
+    assert files[0].read_bytes() == files[1].read_bytes()
+    text = "\n".join(page.extract_text() for page in pypdf.PdfReader(files[0]).pages)
+    for said in ("A small book", "for a test", "Solution\n", "Because of the noise.", "(7.1)",
+                 "Chapter 1", "2023"):
+        assert said in text, said
+    assert "Chapter 2" not in text and "make pdf" not in text and r"\sqrt" not in text
+    for sign in "ηε≤→✓√λ₀σ≥α":
+        assert sign in text, sign
+
+
+@needs_tex
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault, told",
+    [("A sign: ㊙.", "no font has ㊙"), ("Wide: $" + "y" * 200 + "$", "too wide"),
+     (r"Wrong: $\nosuchcommand$", "nosuchcommand")],
+    ids=["glyph", "width", "tex"],
+)
+def test_what_would_look_wrong_stops_the_build(small, tmp_path, fault, told):
+    (small / "one.md").write_text(CHAPTER.replace("{}", fault), encoding="utf-8")
+    with pytest.raises(RuntimeError, match=re.escape(told)):
+        pdf.build(small, tmp_path / "a.pdf", tmp_path / "work")
+    assert not (tmp_path / "a.pdf").exists()
 
 
 # The PDF itself.
