@@ -25,7 +25,7 @@ LAYOUTS = {
 
 def packed(members: dict[str, bytes]) -> bytes:
     data = io.BytesIO()
-    with zipfile.ZipFile(data, "w") as archive:
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
     return data.getvalue()
