@@ -274,5 +274,5 @@ def _short(dtype: torch.dtype) -> str:
 
 
 def _cut(value) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."
