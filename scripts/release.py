@@ -33,6 +33,8 @@ except ModuleNotFoundError:
 TRIVIAL = re.compile(
     r"(import|from)\b.*|return( [\w, ]+)?|(else|try|finally):|[\W\d_]*"
     r"|(with|@)\s?torch\.no_grad\(\):?|def \w+\(.*\).*:"
+    # A call by names alone, as a question may spell it, and the end of a longer one.
+    r"|[\w.]+\([\w, ]*\)|\w+=\w+\)+"
 )
 SHORTEST = 12  # letters, digits and signs of a line that cannot stand elsewhere by chance
 
