@@ -120,6 +120,8 @@ STANDALONE = """\
 </html>
 """
 
+NO_ICON = '<link rel="icon" href="data:," />'  # or a browser asks for /favicon.ico
+
 # The page is served at whatever address was asked for, so no relative link would be right. The
 # script finds the folder of the book in that address; without it the published folder is meant.
 LOST = """\
@@ -152,14 +154,13 @@ def standalone_pages(app: Sphinx, exception: Exception | None) -> None:
         "index.html",
         title=title,
         head=f'<meta http-equiv="refresh" content="0; url={first}" />\n'
-        f'    <link rel="canonical" href="{config.html_baseurl}{first}" />\n'
-        '    <link rel="icon" href="_static/favicon.svg" type="image/svg+xml" />',
+        f'    <link rel="canonical" href="{config.html_baseurl}{first}" />\n    {NO_ICON}',
         body=f'      <h1>{title}</h1>\n      <p><a href="{first}">To the first page</a></p>',
     )
     write(
         "404.html",
         title=f"There is no such page — {title}",
-        head='<meta name="robots" content="noindex" />\n    <link rel="icon" href="data:," />',
+        head='<meta name="robots" content="noindex" />\n    ' + NO_ICON,
         body=LOST.format(home=root + first, find=root + "search.html", first=first),
     )
 
