@@ -291,10 +291,15 @@ def test_what_would_look_wrong_stops_the_build(small, tmp_path, fault, told):
 
 @pytest.fixture(scope="module")
 def book():
+    sources = [path for kind in ("*.ipynb", "*.md") for path in (ROOT / "book").glob(kind)]
     if not BOOK.is_file():
-        if TEX and os.environ.get("CI") == "true":
-            pytest.fail("there is TeX and no PDF: run `make pdf` first")
-        pytest.skip("there is no PDF: run `make pdf` first")
+        lacks = "there is no PDF: run `make pdf` first"
+    elif BOOK.stat().st_mtime < max(path.stat().st_mtime for path in sources):
+        lacks = "the PDF is older than the chapters: run `make pdf` first"
+    else:
+        lacks = None
+    if lacks:
+        pytest.fail(lacks) if TEX and os.environ.get("CI") == "true" else pytest.skip(lacks)
     import pypdf
 
     return pypdf.PdfReader(BOOK)
