@@ -91,30 +91,6 @@ def close(what: str, got, want, *, atol: float = 1e-6, rtol: float = 1e-5,
                       f"{b.mean().item():.4g} and {_variance(b):.4g}.{words}")
 
 
-def statistics(what: str, got: Tensor, mean: float, deviation: float, tolerance: float,
-               suspects: Iterable[tuple[float, str]] = ()) -> None:
-    """Have many random numbers this mean and this standard deviation?
-
-    Args:
-        what: what the reader calls them.
-        got: the answer.
-        mean, deviation: those expected.
-        tolerance: how far each may be off.
-        suspects: as in :func:`close`, of the deviation.
-
-    Raises:
-        CheckFailed: they have not.
-    """
-    a = got.detach().double()
-    for name, found, wanted in (("mean", a.mean().item(), mean),
-                                ("standard deviation", a.std().item(), deviation)):
-        if not abs(found - wanted) <= tolerance:
-            words = "" if name == "mean" else next(
-                (f" {text}" for wrong, text in suspects if abs(found - wrong) <= tolerance), "")
-            raise CheckFailed(f"{what} has the {name} {found:.3f}, expected {wanted:.3f} "
-                              f"(to within {tolerance:.3g}).{words}")
-
-
 def same_list(what: str, got, want: list, suspects: Iterable[tuple[list, str]] = ()) -> None:
     """Is it this list, entry by entry?
 
