@@ -248,5 +248,6 @@ def _still(panels, values, label: str, scale: float, quality: int | None) -> byt
     file = io.BytesIO()
     kind = {"format": "png", "metadata": {"Software": None}} if quality is None else \
         {"format": "jpeg", "pil_kwargs": {"quality": quality}}
-    figure.savefig(file, dpi=100, bbox_inches="tight", **kind)
+    # Noise does not compress: the large ones are drawn smaller.
+    figure.savefig(file, dpi=100 if quality is None else 65, bbox_inches="tight", **kind)
     return file.getvalue()
