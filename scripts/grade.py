@@ -11,6 +11,7 @@ import click
 from grading import isolation, points
 from grading.batch import Batch
 from grading.kernel import Limits
+from grading.report import Report
 
 GB = 2**30
 
@@ -49,17 +50,18 @@ def main(submissions, assignment, out, manual, jobs, cell_seconds, total_seconds
     if manual:
         hidden.append(manual.resolve().parent)
     batch = Batch(course, out.resolve(), limits, hidden, say=click.echo)
+    report = Report(batch)
     click.echo(isolation.described(batch.settings))
     try:
         every = batch.grade(submissions, assignment, jobs, again)
         if not every:
             raise ValueError(f"there is no file of a student in {submissions}")
         if manual:
-            click.echo(f"{batch.merge(manual, every)} written answers graded by {manual.name}")
+            click.echo(f"{report.merge(manual, every)} written answers graded by {manual.name}")
     except (points.Wrong, assignments.Malformed, ValueError) as error:
         click.echo(error, err=True)
         sys.exit(2)
-    totals = batch.write(every)
+    totals = report.write(every)
     show(totals, out)
     sys.exit(any(job.why.startswith("the grader failed") for job in every))
 

@@ -296,6 +296,30 @@ def test_a_wrong_sheet_changes_nothing_and_names_every_row(place, rows):
     assert (place / "out" / "points.csv").read_bytes() == before
 
 
+def test_a_source_with_other_cells_needs_another_folder(place, rows, tmp_path):
+    notebook = course_sample.source()
+    notebook.cells.insert(5, course_sample.locked("new", "# given: new\nx = 1"))
+    course = course_sample.course(tmp_path, notebook)
+    done = grade(place / "inbox", out=place / "out", course=course)
+    assert done.returncode != 0 and "choose another folder" in done.stderr
+
+
+def test_what_is_beside_a_good_notebook_costs_nothing(place, tmp_path):
+    right = place / "inbox" / "right" / "sample.ipynb"
+    for name, data in {
+        "sample.ipynb": b"{}", "sample-1.ipynb": right.read_bytes(), "notes.txt": b"hello",
+        "sample (2).ipynb": b"",
+    }.items():
+        path = tmp_path / "inbox" / "ann" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    done = grade(tmp_path / "inbox", out=tmp_path / "out", course=place / "course")
+    assert done.returncode == 0, done.stderr
+    (total,) = table(tmp_path / "out" / "totals.csv")
+    assert (total["points"], total["open"]) == ("7", "1")
+    assert "sample (2).ipynb: the file is empty" in total["note"]
+
+
 @pytest.mark.skipif(not LINUX or not shutil.which("unshare"), reason="namespaces are Linux's")
 def test_code_sees_and_changes_nothing_outside_and_has_no_network(tmp_path):
     """Skipped parts are those that this system does not allow, which the grader says too."""

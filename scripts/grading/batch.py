@@ -11,8 +11,9 @@ from pathlib import Path
 import assignments
 import normal_form
 from assignments import Assignment, marks
+from nbgrader.converters.base import NbGraderException
 
-from . import gradebook, intake, isolation, points, reading, repair
+from . import gradebook, intake, isolation, reading, repair
 from .kernel import Limits
 
 WORK = "nbgrader"  # in the folder of results: nbgrader's own files
@@ -55,7 +56,15 @@ class Batch:
 
     def assignment(self, name: str) -> Assignment:
         if name not in self.known:
-            self.known[name] = assignments.load(name, self.root, self.course, gradebook=True)
+            try:
+                self.known[name] = assignments.load(name, self.root, self.course, gradebook=True)
+            except NbGraderException as error:
+                if "submissions associated" not in str(error):
+                    raise
+                raise assignments.Malformed(
+                    f"{name} has other cells than when {self.out.name} was made:"
+                    " choose another folder for the results"
+                ) from None
         return self.known[name]
 
     def jobs(self, place: Path, only: str | None) -> list[Job]:
@@ -78,7 +87,11 @@ class Batch:
                 digest = hashlib.sha256(file.data + self.sources(name)).hexdigest()
                 note = "" if len(files) == 1 else f"{len(files)} notebooks; {file.path.name} counts"
                 found.append(Job(student.name, name, cells, digest, note=note))
-            found += faults
+            if read:  # what else the student handed in is no submission of its own
+                others = [job.why for job in faults]
+                found[-1].note = "; ".join([*filter(None, [found[-1].note]), *others])
+            else:
+                found += faults[:1]
             if not read and not faults:
                 there = ", ".join(student.others[:5]) or "no file"
                 found.append(Job(student.name, only or "", why=f"no notebook, but {there}"))
@@ -130,8 +143,11 @@ class Batch:
             if marks(c).get("grade") and not marks(c).get("solution")
         }
         ran = isolation.execute(repaired.notebook, tests, self.limits, self.settings, cache)
-        if -1 in ran:
-            raise RuntimeError(ran[-1].why)
+        end = ran.pop(-1, None)
+        if end and (end.status == "failed" or not ran):
+            raise RuntimeError(end.why)
+        if end:
+            repaired.note("", end.why)
         return repaired, ran
 
     def enter(self, job: Job, repaired, ran: dict) -> None:
@@ -162,128 +178,6 @@ class Batch:
     def save(self) -> None:
         self.state_file.write_text(json.dumps(self.state, indent=1), encoding="utf-8")
 
-    def rows(self, job: Job) -> list[dict]:
-        """The rows of points.csv for a job."""
-        who = {"student": job.student, "assignment": job.assignment}
-        if job.why:
-            most = self.assignment(job.assignment).points if job.assignment else None
-            return [who | {"points": "0", "max": points.number(most),
-                           "status": points.REFUSED, "note": line(job.why)}]
-        assignment, kept, rows = self.assignment(job.assignment), self.kept(job), []
-        scores = gradebook.scores(self.root, assignment, job.id)
-        for question in assignment.questions:
-            score, notes = scores[question.name], kept["notes"].get(question.name, [])
-            hand = kept["by_hand"].get(question.name)
-            status = points.TESTED
-            if question.name in kept["missing"]:
-                status = points.MISSING
-            elif hand:
-                status = points.BY_HAND
-            elif question.name in kept["blank"]:
-                status = points.BLANK
-            elif score["points"] is None:
-                status = points.OPEN
-            rubric = points.template(question) if status == points.OPEN else ""
-            rows.append(who | {
-                "question": question.name,
-                "points": points.number(score["points"]),
-                "max": points.number(question.points),
-                "status": status,
-                "rubric": hand["rubric"] if hand else rubric,
-                "note": line("; ".join(notes)) if not (hand and hand["note"]) else hand["note"],
-            })
-        return rows
-
-    def total(self, job: Job, rows: list[dict]) -> dict:
-        still = sum(row["status"] == points.OPEN for row in rows)
-        notes = [row["note"] for row in rows] if job.why else self.kept(job)["notes"].get("", [])
-        return {
-            "student": job.student,
-            "assignment": job.assignment,
-            "points": points.number(sum(float(row["points"] or 0) for row in rows)),
-            "max": points.number(sum(float(row["max"] or 0) for row in rows)) if rows else "",
-            "open": still,
-            "status": points.REFUSED if job.why else points.OPEN if still else "graded",
-            "note": line("; ".join(notes)),
-        }
-
-    def write(self, jobs: list[Job]) -> list[dict]:
-        """points.csv, totals.csv and the feedback pages; returns the totals."""
-        every, totals = [], []
-        for job in jobs:
-            rows = self.rows(job)
-            every += rows
-            totals.append(self.total(job, rows))
-            place = self.out / "feedback" / (job.assignment or "unknown")
-            place.mkdir(parents=True, exist_ok=True)
-            (place / f"{job.id}.html").write_text(self.page(job, rows), encoding="utf-8")
-        points.write(self.out / "points.csv", points.COLUMNS, every)
-        points.write(self.out / "totals.csv", points.TOTALS, totals)
-        return totals
-
-    def page(self, job: Job, rows: list[dict]) -> str:
-        if job.why:
-            return gradebook.refused(job.student, job.assignment, job.why)
-        assignment, notes = self.assignment(job.assignment), self.kept(job)["notes"].get("", [])
-        table = ["| question | points | |", "|---|---|---|"]
-        for row in rows:
-            got = row["points"] or "*graded by hand, still open*"
-            table.append(f"| {row['question']} | {got} / {row['max']} | {escaped(row['note'])} |")
-        summary = "\n".join([f"# {job.assignment}: {escaped(job.student)}", "", *table, ""])
-        summary += "\n" + "".join(f"- {escaped(note)}\n" for note in notes)
-        who = job.id, job.student
-        return gradebook.feedback(self.root, self.course, assignment, *who, summary)
-
-    def merge(self, path: Path, jobs: list[Job]) -> int:
-        """Enter what a person wrote into a points.csv; returns how many answers it grades.
-
-        Raises points.Wrong with all that is wrong, and then enters nothing.
-        """
-        by_key = {(job.student, job.assignment): job for job in jobs if not job.why}
-        wrong, entries = [], []
-        for number, row in enumerate(points.read(path), 2):
-            where = f"row {number} ({row['student']}, {row['question']})"
-            job = by_key.get((row["student"], row["assignment"]))
-            if not row["question"]:
-                continue
-            if job is None:
-                wrong.append(f"{where}: no such submission")
-                continue
-            question = next(
-                (q for q in self.assignment(job.assignment).questions if q.name == row["question"]),
-                None,
-            )
-            if question is None:
-                wrong.append(f"{where}: {job.assignment} has no such question")
-                continue
-            before = next(r for r in self.rows(job) if r["question"] == question.name)
-            if not question.written:
-                if row["points"] != before["points"]:
-                    wrong.append(f"{where}: this question is graded by its tests")
-                continue
-            try:
-                got = points.given(row, question.points)
-            except points.Wrong as error:
-                wrong.append(f"{where}: {error}")
-                continue
-            if got is not None and not same(row, before, got):
-                entries.append((job, question.name, got, row))
-        if wrong:
-            raise points.Wrong("\n".join(wrong))
-        for job, question, got, row in entries:
-            said = "\n\n".join(text for text in (row["rubric"], row["note"]) if text)
-            assignment = self.assignment(job.assignment)
-            gradebook.set_by_hand(self.root, assignment, job.id, question, got, escaped(said))
-            hand = {"rubric": row["rubric"], "note": row["note"]}
-            self.kept(job)["by_hand"][question] = hand
-        self.save()
-        return len(entries)
-
-
-def same(row: dict, before: dict, got: float) -> bool:
-    old = float(before["points"]) if before["points"] else None
-    return old == got and all(row[k] == before[k] for k in ("rubric", "note"))
-
 
 def explain(assignment: Assignment, repaired, ran: dict) -> None:
     """Why points are lost, in the notes of the questions."""
@@ -309,8 +203,3 @@ def explain(assignment: Assignment, repaired, ran: dict) -> None:
 
 def line(text: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"\x1b\[[\d;]*m", "", text)).strip()
-
-
-def escaped(text: str) -> str:
-    """Text that Markdown and HTML show as it is."""
-    return re.sub(r"([\\`*_\[\]|#$])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))

@@ -57,7 +57,7 @@ def matplotlib_cache(folder: Path) -> Path:
 def execute(notebook, tests: set[str], limits: Limits, settings: dict, cache: Path | None):
     """Run a notebook's cells in a process of their own. Returns {place: Ran}; never raises.
 
-    The key -1 tells of a grader that failed, not of a cell.
+    The key -1 tells of no cell: that the grader failed, or that all had to be stopped.
     """
     cells = [
         {
@@ -69,7 +69,7 @@ def execute(notebook, tests: set[str], limits: Limits, settings: dict, cache: Pa
     ]
     job = {"cells": cells, "limits": asdict(limits), "sandbox": settings}
     job["matplotlib"] = str(cache) if cache else None
-    why = ""
+    why, what = "", "failed"
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
         worker = subprocess.Popen(
@@ -86,7 +86,7 @@ def execute(notebook, tests: set[str], limits: Limits, settings: dict, cache: Pa
             if worker.returncode:
                 why = f"the grader's process ended with {worker.returncode}: {tail(said)}"
         except subprocess.TimeoutExpired:
-            why = "the grader's process had to be stopped"
+            why, what = "it had to be stopped from outside", "stopped"
             worker.kill()  # its kernel dies with it
             worker.wait()
         results = {}
@@ -94,7 +94,7 @@ def execute(notebook, tests: set[str], limits: Limits, settings: dict, cache: Pa
             found = json.loads(result.read_text(encoding="utf-8"))
             results = {int(place): Ran(**ran) for place, ran in found.items()}
     if why:
-        results[-1] = Ran("failed", why=why)
+        results[-1] = Ran(what, why=why)
     return results
 
 

@@ -13,7 +13,6 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty
 
 import nbformat
 import psutil
@@ -21,11 +20,11 @@ import zmq
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 
+from .listening import Heard, take
+
 HERE = Path(__file__).resolve().parent
 SLICE = 0.1  # seconds between two looks at the kernel
 PATIENCE = 5.0  # seconds for an interrupt to work, and for the last output of a cell
-KEPT_TEXT = 20_000  # letters of a cell's output that go into the feedback
-KEPT_PICTURES = 8
 LARGEST_MESSAGE = 32_000_000
 MOST_OUTPUT = 200_000_000  # bytes after which a cell is stopped
 QUIET = {"silent": True, "store_history": False, "allow_stdin": False}
@@ -196,7 +195,7 @@ class Kernel:
         self.complete(ran, heard)
         return ran
 
-    def messages(self, asked: str, heard: "Heard"):
+    def messages(self, asked: str, heard: Heard):
         for name, channel in self.channels().items():
             # While outputs come in, the reply can wait.
             wait = SLICE if name == "iopub" and not heard.idle else SLICE / 20
@@ -208,7 +207,7 @@ class Kernel:
                 if message["parent_header"].get("msg_id") == asked:
                     yield message
 
-    def complete(self, ran: Ran, heard: "Heard") -> None:
+    def complete(self, ran: Ran, heard: Heard) -> None:
         """An error that the outputs do not show is put there: the points depend on it."""
         if ran.status == "ok" or any(o["output_type"] == "error" for o in ran.outputs):
             return
@@ -275,52 +274,3 @@ class Kernel:
             pass
         self.process.wait()
         self.client.stop_channels()
-
-
-def take(channel, seconds: float) -> dict | None:
-    try:
-        return channel.get_msg(timeout=seconds)
-    except (Empty, ValueError, KeyError):  # nothing there, or a message that is none
-        return None
-
-
-@dataclass
-class Heard:
-    """What a kernel says about one cell."""
-
-    outputs: list = field(default_factory=list)
-    size: int = 0
-    text: int = 0
-    reply: dict | None = None
-    replied: float = 0
-    idle: bool = False
-
-    def take(self, message: dict) -> None:
-        kind, content = message["header"]["msg_type"], message["content"]
-        if kind == "execute_reply":
-            self.reply, self.replied = content, time.monotonic()
-        elif kind == "status":
-            self.idle = content.get("execution_state") == "idle"
-        elif kind == "clear_output":
-            self.outputs, self.text = [], 0
-        elif kind == "stream":
-            self.stream(content)
-        elif kind in {"error", "display_data", "execute_result"}:
-            self.size += len(str(content))
-            if len(self.outputs) < KEPT_PICTURES or kind == "error":
-                self.outputs.append(nbformat.v4.output_from_msg(message))
-
-    def stream(self, content: dict) -> None:
-        text = content.get("text", "")
-        self.size += len(text)
-        room = KEPT_TEXT - self.text
-        self.text += len(text)
-        if room <= 0:
-            return
-        if len(text) > room:
-            text = text[:room] + "\n[the rest of the output is left out]\n"
-        last = self.outputs[-1] if self.outputs else {}
-        if last.get("name") == content.get("name") and last.get("output_type") == "stream":
-            last["text"] += text
-        else:
-            self.outputs.append(nbformat.v4.new_output("stream", name=content["name"], text=text))

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .kernel import Kernel, KernelFailed, Limits, Ran
+from .sandbox import die_with_parent
 
 BEGIN = "import _grading; _grading.begin(); del _grading"
 END = "__import__('_grading').end()"
@@ -78,6 +79,8 @@ def run_cells(cells: list[dict], limits: Limits, start_kernel, report) -> dict[i
 
 
 def main() -> None:
+    if sys.platform == "linux":
+        die_with_parent()
     job = json.load(sys.stdin)
     result, limits = Path(sys.argv[1]), Limits(**job["limits"])
     # A socket's path has at most about 100 letters.
