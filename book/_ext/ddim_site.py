@@ -94,6 +94,17 @@ def head(app: Sphinx, name: str, template: str, context: dict, doctree) -> None:
     context["metatags"] += f'<meta name="description" content="{safe}" />\n'
 
 
+def whole_sitemap(app: Sphinx, exception: Exception | None) -> None:
+    """sphinx-sitemap knows the pages that this build wrote; the map is of all pages, in order."""
+    links = getattr(app, "sitemap_links", None)
+    if exception or links is None:
+        return
+    while not links.empty():
+        links.get()
+    for name in sorted(app.env.found_docs):
+        links.put((app.builder.get_target_uri(name), None))
+
+
 STANDALONE = """\
 <!DOCTYPE html>
 <html lang="{language}">
@@ -168,6 +179,8 @@ def standalone_pages(app: Sphinx, exception: Exception | None) -> None:
 def setup(app: Sphinx) -> dict:
     app.connect("config-inited", addresses)
     app.connect("html-page-context", head, priority=400)
+    # Before sphinx-sitemap's own, at 500.
+    app.connect("build-finished", whole_sitemap, priority=400)
     app.connect("build-finished", standalone_pages)
     for part in ("ddim_pages", "ddim_search", "ddim_styles"):
         app.setup_extension(part)
