@@ -100,6 +100,7 @@ def files(settings: dict) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     steps = plan(settings)
     # Held open, since a hidden folder around it would take away the path.
+    links = {path: os.path.realpath(path) for path in settings.get("shown", [])}
     held = {path: os.open(path, os.O_PATH) for path, what in steps if what != "hide"}
     call(libc.mount(None, b"/", None, RECURSIVE | PRIVATE, None), "private mounts")
     attributes = (ctypes.c_uint64 * 4)(READ_ONLY, 0, 0, 0)
@@ -124,6 +125,11 @@ def files(settings: dict) -> None:
             call(found, f"write {path}")
         if what == "hide":
             fresh(libc, path, settings.get("disk", 2**28))
+    for path, place in links.items():
+        # An environment may lie behind a link that was hidden.
+        if path != place and os.path.isdir(place) and not os.path.lexists(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            os.symlink(place, path)
     home = os.path.join(settings["work"], "home")
     if os.path.isdir(home):
         fresh(libc, home, settings.get("disk", 2**28))
