@@ -51,6 +51,8 @@ def total(steps):
     return sum(k * k for k in range(1, steps + 1))
     ### END SOLUTION'''
 TEST_TOTAL = '''# test: total
+import sys
+print("a library's warning", file=sys.stderr)
 assert total(STEPS) == 30, f"your total is {total(STEPS)}, expected 30"
 ### BEGIN HIDDEN TESTS
 assert total(10) == 385, "your total of ten squares is wrong"

@@ -133,13 +133,13 @@ class Maker:
 
 # Looks for the hidden tests that ran before it, and for those that will run after it.
 HISTORY = """
-import gc, linecache, os, sys
+import linecache, os
 told = [str(x) for x in globals().get("In", [])] + [str(v) for v in linecache.cache.values()]
 for folder, _, names in os.walk(os.path.expanduser("~")):
     for name in names:
         told.append(open(os.path.join(folder, name), errors="replace").read())
-assert not any("secret_" + "number" in x for x in told), "found"
-assert "GRADER_SECRET" not in os.environ, "found"
+if any("secret_" + "number" in x for x in told) or "GRADER_SECRET" in os.environ:
+    del total
 """
 
 
