@@ -266,3 +266,17 @@ def test_stderr_keeps_a_notebook_as_it_was(tmp_path):
     before = page.read_bytes()
     assert "stderr" in notebooks.run(page, limit=60)
     assert page.read_bytes() == before
+
+
+def webp(levels) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(levels.astype("uint8")).save(stream, "WEBP", quality=50)
+    return stream.getvalue()
+
+
+def test_lossy_frames_may_differ_by_a_little_more():
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(float)
+    smooth = np.full((64, 64), 100.0)
+    assert guard.difference(webp(smooth), webp(smooth + 2)) is None
+    assert "at most 3.0" in guard.difference(webp(smooth), webp(smooth + 6))
+    assert guard.difference(webp(noise), webp(noise[::-1]))
