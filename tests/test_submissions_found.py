@@ -19,7 +19,12 @@ LAYOUTS = {
     "Ada Lovelace_123_assignsubmission_file_noise.ipynb": "Ada Lovelace_123",
     "lovelaceada_123_456_noise.ipynb": "lovelaceada_123",
     "lovelaceada_LATE_123_456_noise-1.ipynb": "lovelaceada_123",
+    "noise__2024-123.ipynb": "2024-123",
+    "noise__ada@uni.edu.ipynb": "ada@uni.edu",
+    "alice_noise-1.ipynb": "alice",
+    "alice_noise (2).ipynb": "alice",
     "unnamed.ipynb": "unnamed",
+    "2024-123.ipynb": "2024-123",
 }
 
 
@@ -67,6 +72,62 @@ def test_of_several_versions_the_latest_comes_last(tmp_path):
         path.write_bytes(data)
         os.utime(path, (1e9 - age, 1e9 - age))
     assert found(tmp_path) == {"alice": [b"first", b"second", b"third"]}
+
+
+# Every file is another student's; the second column is what the totals call them.
+SEVERAL = {
+    "numbers": {"noise__2024-1.ipynb": "2024-1", "noise__2024-2.ipynb": "2024-2"},
+    "downloads without names": {
+        "noise.ipynb": "noise", "noise (1).ipynb": "noise (1)", "noise-2.ipynb": "noise-2",
+    },
+    "a folder around files": {"inbox/noise__a.ipynb": "a", "inbox/b_noise.ipynb": "b"},
+    "a folder around folders": {
+        "inbox/alice/noise.ipynb": "alice", "inbox/bob/noise/noise.ipynb": "bob",
+    },
+    "two folders around a platform's export": {
+        "x/y/lovelaceada_1_2_noise.ipynb": "lovelaceada_1",
+        "x/y/hopper_3_4_noise.ipynb": "hopper_3",
+    },
+    "groups": {
+        "monday/noise__a.ipynb": "a", "monday/noise__b.ipynb": "b", "c/noise.ipynb": "c",
+        "friday/Ada L_1_assignsubmission_file_/noise.ipynb": "Ada L_1",
+        "friday/Ada L_2_assignsubmission_file_/noise.ipynb": "Ada L_2",
+    },
+}
+# And these are one student's, whatever the files are called.
+ONE = {
+    "nbgrader's folders": ["ann/noise/noise.ipynb", "ann/one_step_back/one_step_back.ipynb"],
+    "a draft": ["ann/noise__ann.ipynb", "ann/scratch.ipynb", "ann/notes.txt"],
+    "drafts": ["ann/noise__ann.ipynb", "ann/my_noise.ipynb", "bob/noise.ipynb"],
+    "in folders": ["ann/work/noise__ann.ipynb", "ann/noise.ipynb"],
+}
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_no_student_is_lost_in_another(tmp_path, name):
+    data = {path: student.encode() for path, student in SEVERAL[name].items()}
+    for path in data:
+        (tmp_path / "in" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / path).write_bytes(data[path])
+    (tmp_path / "whole.zip").write_bytes(packed(data))
+    expected = {student: [student.encode()] for student in SEVERAL[name].values()}
+    assert found(tmp_path / "in") == expected
+    assert found(tmp_path / "whole.zip") == expected
+
+
+def test_a_zip_of_a_group_may_lie_among_files(tmp_path):
+    members = {"noise__a.ipynb": b"a", "noise__b.ipynb": b"b"}
+    (tmp_path / "submissions.zip").write_bytes(packed(members))
+    (tmp_path / "noise__c.ipynb").write_bytes(b"c")
+    assert found(tmp_path) == {"a": [b"a"], "b": [b"b"], "c": [b"c"]}
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_a_students_own_folder_stays_one_student(tmp_path, name):
+    for path in ONE[name]:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(b"")
+    assert set(found(tmp_path)) == {path.split("/")[0] for path in ONE[name]}
 
 
 def test_no_path_in_a_zip_leads_out_of_it(tmp_path):

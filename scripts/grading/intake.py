@@ -5,6 +5,8 @@
     Ada Lovelace_123_assignsubmission_file_/...    Moodle, with and without folders
     lovelaceada_LATE_123_456_noise-1.ipynb         Canvas
     alice.zip                                      any of these packed; also the whole folder
+
+A folder around them all, and one whose files name several students, is no student.
 """
 
 import io
@@ -21,6 +23,7 @@ PASSED_OVER = {"__MACOSX", ".ipynb_checkpoints", "__pycache__", ".DS_Store", "Th
 MOODLE = re.compile(r"(?P<student>.+?_\d+)_assignsubmission_(?:file|onlinetext)(?:_.*)?")
 CANVAS = re.compile(r"(?P<name>[^\W_]+?)(?:_LATE)?_(?P<id>\d+)_\d+_.+")
 VERSION = re.compile(r"(?:\s*\((\d+)\)|-(\d+))$")
+COPY = re.compile(r"\s*\(\d+\)$")
 
 
 @dataclass
@@ -48,9 +51,14 @@ class Student:
 
 def collect(place: Path, assignments: list[str]) -> list[Student]:
     """The students whose work lies in `place`, a folder or a zip file, by name."""
+    every = list(files(place))
+    paths = unwrapped([file.path for file in every], assignments)
+    shared = of_several(paths, assignments)
     students: dict[str, Student] = {}
-    for file in files(place):
-        name = student_of(file.path, assignments)
+    for file, path in zip(every, paths, strict=True):
+        name = student_of(path, assignments)
+        if path.parts[0] in shared:
+            name = inner(path, assignments) or name
         student = students.setdefault(name, Student(name))
         if file.path.suffix.lower() == ".ipynb" or file.fault:
             student.notebooks.append(file)
@@ -59,6 +67,43 @@ def collect(place: Path, assignments: list[str]) -> list[Student]:
     for student in students.values():
         student.notebooks.sort(key=lambda file: file.order)
     return sorted(students.values(), key=lambda student: student.name)
+
+
+def unwrapped(paths: list[PurePosixPath], assignments: list[str]) -> list[PurePosixPath]:
+    """The paths without a folder around them all, as in a zip of a folder: it is no student.
+
+    It is one if what it holds are not several students' files or folders.
+    """
+    while len({path.parts[0] for path in paths}) == 1 and all(len(p.parts) > 1 for p in paths):
+        if known(paths[0].parts[0], assignments):
+            break
+        below = [PurePosixPath(*path.parts[1:]) for path in paths]
+        found = {
+            student_of(path, assignments) for path in below
+            if path.suffix.lower() == ".ipynb"
+            and (len(path.parts) > 1 or known(path.stem, assignments))
+        }
+        if len(found - set(assignments)) < 2:
+            break
+        paths = below
+    return paths
+
+
+def of_several(paths: list[PurePosixPath], assignments: list[str]) -> set[str]:
+    """The folders that are not a student's: names inside them tell several students."""
+    found: dict[str, set] = {}
+    for path in paths:
+        name = inner(path, assignments)
+        if name and path.suffix.lower() == ".ipynb" and not known(path.parts[0], assignments):
+            found.setdefault(path.parts[0], set()).add(name)
+    return {folder for folder, names in found.items() if len(names) > 1}
+
+
+def inner(path: PurePosixPath, assignments: list[str]) -> str | None:
+    """The student whom a name below the first folder tells, in a form that only a platform or
+    the last cell makes: a student's own draft may well be called my_noise.ipynb."""
+    names = [*path.parts[1:-1], path.stem] if len(path.parts) > 1 else []
+    return next(filter(None, (certain(name, assignments) for name in names)), None)
 
 
 def files(place: Path) -> Iterator[File]:
@@ -139,17 +184,29 @@ def dated(member: zipfile.ZipInfo) -> float:
 
 def student_of(path: PurePosixPath, assignments: list[str]) -> str:
     """Whose file it is, by its folder or by its name."""
-    first = path.parts[0]
-    single = len(path.parts) == 1
-    stem = PurePosixPath(first).stem if single else first
-    if found := MOODLE.fullmatch(stem):
-        return found["student"]
-    if found := CANVAS.fullmatch(stem):
-        return f"{found['name']}_{found['id']}"
-    stem = VERSION.sub("", stem) if single else stem
+    name = path.parts[0] if len(path.parts) > 1 else path.stem
+    return known(name, assignments) or name
+
+
+def known(name: str, assignments: list[str]) -> str | None:
+    """The student whom a folder's or file's name tells, if it has one of the known forms."""
+    if found := certain(name, assignments):
+        return found
+    stem = VERSION.sub("", name)
     for assignment in sorted(assignments, key=len, reverse=True):
-        if stem.startswith(f"{assignment}__"):
-            return stem.removeprefix(f"{assignment}__")
         if found := re.fullmatch(rf"(.+?)[ _-]+{re.escape(assignment)}", stem):
             return found[1]
-    return stem
+    return None
+
+
+def certain(name: str, assignments: list[str]) -> str | None:
+    """The same for the forms that platforms and the last cell make."""
+    if found := MOODLE.fullmatch(name):
+        return found["student"]
+    if found := CANVAS.fullmatch(name):
+        return f"{found['name']}_{found['id']}"
+    for assignment in sorted(assignments, key=len, reverse=True):
+        if name.startswith(f"{assignment}__"):
+            # Not "-1", which may end a student's number: 2024-1.
+            return COPY.sub("", name.removeprefix(f"{assignment}__"))
+    return None
