@@ -39,7 +39,7 @@ def pack(assignment: str, student: str, folder: str | Path = ".") -> Path | None
     if grading():
         print("graded here, nothing is packed")
         return None
-    name = re.sub(r"[^\w.-]+", "-", str(student)).strip("-._")
+    name = re.sub(r"[^\w.@+-]+", "-", str(student)).strip("-._")
     if not name:
         print(f"write your name or number between the quotes, then run this again; "
               f"it is {student!r}")

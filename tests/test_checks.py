@@ -185,6 +185,12 @@ def test_what_is_handed_in_is_the_notebook_under_the_student_s_name(tmp_path, ca
         "still open: two-ways", "hand in: noise__Ana-María-7.ipynb"]
 
 
+def test_an_email_address_stays_one(tmp_path):
+    # A learning platform's import finds students by it.
+    notebook(tmp_path)
+    assert checks.pack("noise", "ada+x@uni.edu", tmp_path).name == "noise__ada+x@uni.edu.ipynb"
+
+
 @pytest.mark.parametrize("student", ["", "  ", "///", ".."])
 def test_without_a_name_nothing_is_written(tmp_path, capsys, student):
     notebook(tmp_path)
