@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
 
 import click
 import torch
 
+from ddim_lib.processes import LostProcess, is_first, joined, rank, world_size
+
 # What the library's docstrings promise for bad input, and what the system says of files. All
 # else (TypeError, KeyError, ..) is a bug of ours and keeps its traceback.
 EXPECTED = (ValueError, OSError, FloatingPointError, MemoryError, torch.OutOfMemoryError)
+TOGETHER = ("train", "sample", "interpolate", "evaluate")  # what several processes can do
 
 
 class Commands(click.Group):
-    """The group `ddim`: every expected error is one line on stderr, and exit code 2."""
+    """The group `ddim`: every expected error is one line on stderr, and exit code 2.
+
+    So in several processes, too: the first that fails tells, and its end is the others'.
+    """
 
     def invoke(self, ctx):
         try:
@@ -34,21 +41,49 @@ class Commands(click.Group):
                 raise
             raise Failed(str(error)) from error
 
+    def resolve_command(self, ctx, args):
+        name, command, rest = super().resolve_command(ctx, args)
+        if world_size() > 1 and name not in TOGETHER:
+            raise Failed(f"ddim {name} must run in one process, got {world_size()}: start it "
+                         f"without torchrun, which is for {', '.join(TOGETHER)}")
+        return name, command, rest
+
     def main(self, args=None, prog_name=None, **extra):
         extra["standalone_mode"] = False  # click's own would print usage errors on four lines
-        try:
-            code = super().main(args, prog_name or "ddim", **extra)
-        except click.Abort:
-            click.echo("Stopped.", err=True)
-            sys.exit(130)
-        except click.ClickException as error:
-            message = error.format_message()
-            if type(error) is not click.BadParameter and isinstance(error, click.UsageError) \
-                    and error.ctx is not None:
-                message = f"{message.rstrip('.')}. See {error.ctx.command_path} --help"
-            click.echo("Error: " + " ".join(message.split()), err=True)
-            sys.exit(2)
+        with ExitStack() as stack:
+            try:
+                tells = stack.enter_context(joined())
+            except (ValueError, LostProcess) as error:
+                click.echo(f"Error: {error}", err=True)
+                sys.exit(2)
+            if not is_first():
+                stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+            try:
+                code = super().main(args, prog_name or "ddim", **extra)
+            except click.Abort:
+                _tell("Stopped.", tells)
+                sys.exit(130)
+            except (click.ClickException, LostProcess) as error:
+                _tell("Error: " + _line(error), tells)
+                sys.exit(2)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell(line: str, tells: Callable[[], bool]) -> None:
+    if tells():
+        click.echo(line, err=True)
+
+
+def _line(error: Exception) -> str:
+    """An error on one line; in several processes with the rank of the one that tells."""
+    if not isinstance(error, click.ClickException):
+        return " ".join(str(error).split())
+    message = error.format_message()
+    if type(error) is not click.BadParameter and isinstance(error, click.UsageError) \
+            and error.ctx is not None:
+        message = f"{message.rstrip('.')}. See {error.ctx.command_path} --help"
+    number = f" (rank {rank()} of {world_size()} processes)" if world_size() > 1 else ""
+    return " ".join(message.split()) + number
 
 
 class Failed(click.ClickException):

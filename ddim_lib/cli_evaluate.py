@@ -22,7 +22,9 @@ from ddim_lib.cli_options import (
     walk_options,
     weights_option,
 )
+from ddim_lib.collectives import sample_together
 from ddim_lib.datasets import DatasetNotFoundError, load
+from ddim_lib.processes import is_first
 
 
 @click.command()
@@ -61,12 +63,14 @@ def evaluate(weights, download, steps, eta, spacing, seeds, n, out, batch_size, 
     taus = check_walk(schedule, steps, spacing, eta)
     from ddim_lib.metrics import FrechetDistance, classifier_facts, load_classifier
 
-    distance = FrechetDistance(classifier=load_classifier(device))
-    if out:
+    distance = FrechetDistance(classifier=load_classifier(device)) if is_first() else None
+    if out and is_first():
         prepare("--out", [out])
     begin = time.perf_counter()
-    images = ddim_lib.sample(model, schedule, seeds=seeds, steps=taus, eta=eta,
+    images = sample_together(model, schedule, seeds=seeds, steps=taus, eta=eta,
                              batch_size=batch_size, device=device)
+    if images is None:  # the first process has them
+        return
     seconds = time.perf_counter() - begin
     found = classifier_facts()
     floor, floor_of = real_floor(distance, n)

@@ -13,6 +13,8 @@ import torch
 
 from ddim_lib import published
 from ddim_lib.cli_errors import blaming
+from ddim_lib.collectives import first_goes_ahead
+from ddim_lib.processes import local_rank, world_size
 from ddim_lib.sampling import coefficients, sigma
 from ddim_lib.schedule import SPACINGS, Schedule, pairs, timesteps
 from ddim_lib.weights import available, load_pretrained, load_weights
@@ -178,12 +180,22 @@ def chosen_seeds(seeds: list[int] | None, n: int | None, default: int) -> list[i
 
 
 def chosen_device(name: str) -> torch.device:
-    """--device; "auto" is CUDA where there is one, and cuda asked for in vain is an error."""
+    """--device; "auto" is CUDA where there is one, and cuda asked for in vain is an error.
+
+    In several processes each takes the GPU of its number on its machine.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise click.BadParameter("must be auto or cpu here, got 'cuda': this PyTorch sees no "
                                  "CUDA device", param_hint="'--device'")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and world_size() > 1:
+        found = torch.cuda.device_count()
+        if local_rank() >= found:
+            raise click.BadParameter(f"must be cpu here, or torchrun's --nproc-per-node at most "
+                                     f"{found}: each process needs a CUDA device of its own, and "
+                                     f"this PyTorch sees {found}", param_hint="'--device'")
+        return torch.device(name, local_rank())
     return torch.device(name)
 
 
@@ -191,14 +203,15 @@ def hardware(device: torch.device) -> str:
     """What computes, for the facts of a result."""
     import platform
 
+    each = f", {world_size()} processes" if world_size() > 1 else ""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+        return torch.cuda.get_device_name(device) + each
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads{each}"
 
 
 def network(weights: str | Path, device: torch.device, download: bool):
     """The network, its schedule, and what it is called."""
-    with blaming("--weights"):
+    with blaming("--weights"), first_goes_ahead():
         if isinstance(weights, Path):
             return *load_weights(weights, device), weights.stem
         # Only published ones are ever fetched; those that ship are there.

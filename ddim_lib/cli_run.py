@@ -13,7 +13,8 @@ import torch
 from tqdm.auto import tqdm
 
 from ddim_lib.cli_files import write_json, writing
-from ddim_lib.interrupts import stop_signals
+from ddim_lib.collectives import stop_requests
+from ddim_lib.processes import is_first
 from ddim_lib.training import Trainer
 
 
@@ -24,6 +25,8 @@ class Stopped(Exception):
 def train_until_the_end(trainer: Trainer, run: dict, checkpoint: Path, log: Path, every: int,
                         log_every: int) -> None:
     """Train to the last step. ``run`` gains "loss" and "seconds" and is written with checkpoints.
+
+    The first process writes; a signal to any of them stops all after the same step.
 
     Unlike ``Trainer.run`` it also carries the record of the loss over an interruption.
 
@@ -41,12 +44,15 @@ def train_until_the_end(trainer: Trainer, run: dict, checkpoint: Path, log: Path
         run["seconds"] = before + time.perf_counter() - begin
         with writing("--out", checkpoint):  # first, since it is the one that fills a disk
             trainer.save(checkpoint)
-        write_json("--out", log, {**run, "step": trainer.step,
-                                  "pending": {"sum": total.item(), "count": count}})
+        if is_first():
+            write_json("--out", log, {**run, "step": trainer.step,
+                                      "pending": {"sum": total.item(), "count": count}})
 
     steps = trainer.config.steps
-    with stop_signals((signal.SIGINT, signal.SIGTERM)) as asked, \
-            tqdm(total=steps, initial=trainer.step, desc=f"training in {trainer.precision}") as bar:
+    quiet = {} if is_first() else {"disable": True}
+    with stop_requests((signal.SIGINT, signal.SIGTERM)) as asked, \
+            tqdm(total=steps, initial=trainer.step, desc=f"training in {trainer.precision}",
+                 **quiet) as bar:
         for now in trainer.train():
             total, count = total + now.loss, count + 1
             bar.update()
@@ -55,9 +61,10 @@ def train_until_the_end(trainer: Trainer, run: dict, checkpoint: Path, log: Path
                 record.append({"step": now.step, "loss": mean})
                 bar.set_postfix(loss=f"{mean:.4f}")
                 total, count = torch.zeros_like(total), 0
-            if asked or now.step % every == 0 or now.step == steps:
+            stop = asked()
+            if stop or now.step % every == 0 or now.step == steps:
                 save()
-            if asked and now.step < steps:
+            if stop and now.step < steps:
                 raise Stopped(f"Stopped at step {now.step:,} of {steps:,}, saved in {checkpoint}")
     run.setdefault("seconds", before)
 
@@ -93,7 +100,7 @@ def read_run(log: Path, run: dict, step: int) -> dict:
         if stored.get(key) != value:
             raise ValueError(f"{log} is of another run: its {key} is {stored.get(key)!r}, this "
                              f"run's is {value!r}")
-    if until < step:  # the program was killed between the two files
+    if until < step and is_first():  # the program was killed between the two files
         click.echo(f"Note: the record of the loss lacks steps {until + 1} to {step}", err=True)
     return {**run, "loss": loss, "seconds": seconds,
             **({"pending": pending} if pending else {})}

@@ -39,7 +39,9 @@ from ddim_lib.cli_options import (
     walk_options,
     weights_option,
 )
+from ddim_lib.collectives import gather, sample_together, share
 from ddim_lib.datasets import to_float, to_uint8
+from ddim_lib.processes import is_first
 
 SHOW = ("both", "x", "x0")
 OUT = click.option("--out", "outs", type=Out(".png", *FILMS, *TENSORS), multiple=True,
@@ -82,12 +84,17 @@ def sample(outs, weights, download, steps, eta, spacing, seeds, n, clip, show, f
     seeds = chosen_seeds(seeds, n, 32)
     model, schedule, name = network(weights, device, download)
     taus = check_walk(schedule, steps, spacing, eta)
-    prepare("--out", outs)
+    if is_first():
+        prepare("--out", outs)
     films = any(path.suffix.lower() in FILMS for path in outs)
     # The frames: numbers of steps of the walk, the first and the result among them.
     kept = sorted({round(i) for i in np.linspace(0, len(taus), min(frames, len(taus) + 1))})
-    images, history = walk(model, schedule, seeds, batch_size, kept if films else [],
+    images, history = walk(model, schedule, share(seeds), batch_size, kept if films else [],
                            steps=taus, eta=eta, clip=clip, device=device)
+    images = gather(images)
+    history = {i: (gather(x), gather(x0)) for i, (x, x0) in history.items()}
+    if not is_first():
+        return
     facts = {"weights": name, "seeds": seeds, "steps": steps, "eta": eta,
              "spacing": spacing, "clip": clip}
     film = [moment(history[i], show, columns, scale) for i in kept] if films else []
@@ -101,8 +108,12 @@ def walk(model, schedule, seeds: list[int], batch_size: int, kept: list[int],
          **options) -> tuple[Tensor, dict[int, tuple[Tensor, Tensor]]]:
     """All pictures, and for each step in ``kept`` (x_t, prediction of x_0) as uint8."""
     done, history = [], {i: ([], []) for i in kept}
+    if not seeds:  # in more processes than pictures
+        none = torch.empty(0, *model.image_shape)
+        return none, {i: (to_uint8(none), to_uint8(none)) for i in kept}
     calls = len(options["steps"]) * math.ceil(len(seeds) / batch_size)
-    with tqdm(total=calls, desc="network calls") as bar:
+    quiet = {} if is_first() else {"disable": True}
+    with tqdm(total=calls, desc="network calls", **quiet) as bar:
         for i in range(0, len(seeds), batch_size):
             walking = ddim_lib.sample_iter(model, schedule, seeds=seeds[i:i + batch_size],
                                            **options)
@@ -170,7 +181,8 @@ def interpolate(ctx, outs, seeds, spherical, grid, frames, weights, download, st
                                  f"{', '.join(map(str, outs))}", param_hint="'--out'")
     model, schedule, name = network(weights, device, download)
     taus = check_walk(schedule, steps, spacing)
-    prepare("--out", outs)
+    if is_first():
+        prepare("--out", outs)
     between = ddim_lib.slerp if spherical else torch.lerp
     ends = ddim_lib.noise_from_seeds(seeds, model.image_shape).split(1)
     shares = [i / (frames - 1) for i in range(frames)]
@@ -179,8 +191,10 @@ def interpolate(ctx, outs, seeds, spherical, grid, frames, weights, download, st
         start = [between(left, right, u) for left, right in sides for u in shares]
     else:
         start = [between(*ends, u) for u in shares]
-    images = ddim_lib.sample(model, schedule, x_T=torch.cat(start), steps=taus, device=device,
+    images = sample_together(model, schedule, x_T=torch.cat(start), steps=taus, device=device,
                              batch_size=batch_size)
+    if images is None:  # the first process has them
+        return
     film = [sheet(image[None], 1, scale) for image in images] if not grid else []
     facts = {"weights": name, "seeds": seeds, "steps": steps, "spacing": spacing,
              "between": "slerp" if spherical else "lerp"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import zlib
@@ -25,7 +26,9 @@ from ddim_lib.cli_options import (
     hardware,
 )
 from ddim_lib.cli_run import Stopped, read_run, train_until_the_end
+from ddim_lib.collectives import first_goes_ahead, wait
 from ddim_lib.presets import PRESETS
+from ddim_lib.processes import is_first, world_size
 from ddim_lib.training import Trainer
 from ddim_lib.unet import UNetConfig
 
@@ -86,7 +89,11 @@ def train(ctx, preset, out, folder, data, download, steps, batch_size, lr, seed,
     given = {"steps": steps, "batch_size": batch_size, "lr": lr}
     config = replace(PRESETS[preset].training, compile=compiled, seed=seed,
                      **{key: value for key, value in given.items() if value is not None})
-    images, name = training_pictures(preset, unet, folder, data, download)
+    if config.batch_size % world_size():
+        raise click.BadParameter(f"must be divisible by the number of processes, {world_size()}, "
+                                 f"got {config.batch_size}", param_hint="'--batch-size'")
+    with first_goes_ahead():
+        images, name = training_pictures(preset, unet, folder, data, download)
     if len(images) < config.batch_size:
         raise click.BadParameter(f"must be at most the number of pictures, {len(images)}, got "
                                  f"{config.batch_size}", param_hint="'--batch-size'")
@@ -99,15 +106,20 @@ def train(ctx, preset, out, folder, data, download, steps, batch_size, lr, seed,
         with blaming("--resume"):
             trainer.load(checkpoint)
             run = read_run(log, run, trainer.step)
-    prepare("--out", [checkpoint])
+    if is_first():
+        prepare("--out", [checkpoint])
     click.echo(f"{preset}: {sum(p.numel() for p in trainer.model.parameters()):,} parameters, "
                f"{len(images):,} pictures, steps {trainer.step:,} to {config.steps:,} of "
                f"{config.batch_size} in {trainer.precision} on {hardware(device)}")
     try:
         train_until_the_end(trainer, run, checkpoint, log, every, log_every)
     except Stopped as stopped:
-        click.echo(f"{stopped}. Go on with: {go_on(ctx)}", err=True)
+        if is_first():
+            click.echo(f"{stopped}. Go on with: {go_on(ctx)}", err=True)
+        wait()  # torchrun ends all the others as soon as one has ended with a code that is not 0
         ctx.exit(130)
+    if not is_first():
+        return
     facts = {
         "preset": preset, "data": name, "images": len(images), "training": asdict(config),
         "epochs": config.steps * config.batch_size / len(images), "weights": "EMA",
@@ -176,6 +188,9 @@ def training_pictures(preset: str, unet: UNetConfig, folder: Path | None, data: 
 def go_on(ctx: click.Context) -> str:
     """The command that continues this run: as it was typed, with --resume, without --force."""
     words = ctx.command_path.split()
+    if world_size() > 1:
+        words = ["torchrun", "--nproc-per-node", os.environ.get("LOCAL_WORLD_SIZE", "1"),
+                 "-m", "ddim_lib", *words[-1:]]
     for option in ctx.command.params:
         value = ctx.params[option.name]
         if option.name in ("resume", "force") or \

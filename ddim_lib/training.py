@@ -7,6 +7,7 @@ theorem 1): the loss below, whatever sampler comes after.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator
 from contextlib import nullcontext
 from copy import deepcopy
@@ -14,12 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ddim_lib.collectives import average, broadcast, check_same, stop_requests, wait
 from ddim_lib.datasets import to_float
 from ddim_lib.files import replacing
-from ddim_lib.interrupts import stop_signals
+from ddim_lib.processes import is_first, rank, world_size
 from ddim_lib.schedule import Schedule
 
 # What a checkpoint holds: all of it, or the run would go on differently.
@@ -43,9 +46,15 @@ def noise_prediction_loss(model: nn.Module, schedule: Schedule, x0: Tensor,
         A scalar; 1.0 for a network that predicts no noise at all. (The sum over pixels of
         the papers is this times C*H*W, which only scales the learning rate.)
     """
-    n, device = len(x0), x0.device
-    t = torch.randint(1, schedule.T + 1, (n,), device=device, generator=generator)
-    eps = torch.randn(x0.shape, device=device, generator=generator)
+    return _squared_error(model, schedule, x0, *_drawn(schedule, x0, generator))
+
+
+def _drawn(schedule: Schedule, x0: Tensor, generator: torch.Generator | None):
+    t = torch.randint(1, schedule.T + 1, (len(x0),), device=x0.device, generator=generator)
+    return t, torch.randn(x0.shape, device=x0.device, generator=generator)
+
+
+def _squared_error(model: nn.Module, schedule: Schedule, x0: Tensor, t: Tensor, eps: Tensor):
     x_t = schedule.add_noise(x0, t, eps)
     return (model(x_t, t).float() - eps).square().mean()
 
@@ -56,7 +65,7 @@ class TrainingConfig:
 
     Args:
         steps: gradient steps of the whole run; the learning rate ends at 0 there.
-        batch_size: images a step.
+        batch_size: images a step, of all processes together.
         lr: the learning rate after its warm-up.
         warmup: steps over which the rate rises from 0.
         betas: of Adam.
@@ -103,7 +112,8 @@ class Progress(NamedTuple):
 
     Attributes:
         step: the number of gradient steps done.
-        loss: a scalar, left on the device: reading it every step would stall.
+        loss: a scalar, left on the device: reading it every step would stall. The mean over
+            the whole batch, in every process.
     """
 
     step: int
@@ -113,12 +123,22 @@ class Progress(NamedTuple):
 class Trainer:
     """A training run that can be stopped, saved and continued as if nothing had happened.
 
+    In several processes (:mod:`ddim_lib.processes`) each computes its part of the same batches:
+    images, t and noise are those of a run in one process, gradients are averaged before they are
+    clipped, and weights and averages stay equal everywhere. Only the masks of dropout differ from
+    one process's: they are drawn anew from (seed, step, rank) at each step.
+
     Args:
         model: the network; moved to the device.
         schedule: the noise levels.
         images: uint8, shape (N, C, H, W), kept on the device; made float batch by batch.
         config: see :class:`TrainingConfig`.
         device: ``"cuda"`` where there is one and it is left out, else ``"cpu"``.
+
+    Raises:
+        ValueError: batch_size is not divisible by the number of processes, or the processes
+            differ in configuration, network, schedule or images. (Weights may differ: the first
+            one's are taken.)
 
     Attributes:
         ema: a copy of the network with the averaged weights: the one to sample with.
@@ -150,10 +170,29 @@ class Trainer:
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
         self._run = self._compiled() if config.compile else self.model
         self._epoch, self._order = -1, None
+        self._part = self._own_part()
         torch.manual_seed(config.seed)  # dropout draws from the global generator
 
+    def _own_part(self) -> slice:
+        """What this process computes of a batch, once all are known to do the same run."""
+        size, n = self.config.batch_size, world_size()
+        if size % n:
+            raise ValueError(f"batch_size must be divisible by the number of processes, {n}, "
+                             f"got {size}")
+        if n > 1:
+            check_same("config", self.config)
+            check_same("the run", self._identity())
+            check_same("autocast", self.precision)
+            check_same("images (their CRC-32)", zlib.crc32(self.images.cpu().contiguous().numpy()))
+            for network in (self.model, self.ema):
+                broadcast(network.state_dict().values())
+        return slice(rank() * size // n, (rank() + 1) * size // n)
+
     def batch(self) -> Tensor:
-        """The images of the present step, float in [-1, 1]; seed and step alone decide which."""
+        """The images of the present step, of all processes, float in [-1, 1].
+
+        Seed and step alone decide which.
+        """
         size = self.config.batch_size
         per_epoch = len(self.images) // size
         epoch, position = divmod(self.step, per_epoch)
@@ -179,10 +218,10 @@ class Trainer:
         while self.step < until:
             x0 = self.batch()                                        # 1. draw images
             with self._autocast():                                   # 2.-5. draw t and noise,
-                loss = noise_prediction_loss(self._run, self.schedule, x0,  # make x_t, predict,
-                                             self.generator)         # compare
+                loss = self._loss(x0)                                # make x_t, predict, compare
             self.optimizer.zero_grad()                               # 6. a step downhill
             self.scaler.scale(loss).backward()
+            loss = self._averaged(loss.detach())
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(parameters, self.config.grad_clip)
             for group in self.optimizer.param_groups:
@@ -192,7 +231,27 @@ class Trainer:
             self.step += 1
             decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
             torch._foreach_lerp_(averages, [p.detach() for p in parameters], 1 - decay)
-            yield Progress(self.step, loss.detach())
+            yield Progress(self.step, loss)
+
+    def _loss(self, x0: Tensor) -> Tensor:
+        """Of this process's part; what is random is drawn for the whole batch, then cut."""
+        if world_size() == 1:
+            return noise_prediction_loss(self._run, self.schedule, x0, self.generator)
+        of_dropout = np.random.SeedSequence([self.config.seed, self.step, rank()])
+        torch.manual_seed(int(of_dropout.generate_state(1)[0]))
+        t, eps = _drawn(self.schedule, x0, self.generator)
+        part = self._part
+        return _squared_error(self._run, self.schedule, x0[part], t[part], eps[part])
+
+    def _averaged(self, loss: Tensor) -> Tensor:
+        """Loss and gradients, each the mean over the processes: that of the whole batch.
+
+        One message between the backward pass and everything that reads gradients, rather than
+        DistributedDataParallel, which would send while the backward pass still runs: faster for
+        networks far larger than these, but a wrapper around model, torch.compile and checkpoints.
+        """
+        average([loss, *(p.grad for p in self.model.parameters() if p.grad is not None)])
+        return loss
 
     def run(self, until: int | None = None, *, checkpoint: str | Path | None = None,
             every: int = 1000, log_every: int = 50, progress: bool = True) -> list[dict]:
@@ -216,8 +275,8 @@ class Trainer:
 
         record, total, count = [], torch.zeros((), device=self.device), 0
         until = self.config.steps if until is None else until
-        quiet = {} if progress else {"disable": True}
-        with stop_signals() as asked, tqdm(total=until, initial=self.step, **quiet,
+        quiet = {} if progress and is_first() else {"disable": True}
+        with stop_requests() as asked, tqdm(total=until, initial=self.step, **quiet,
                                            desc=f"training in {self.precision}") as bar:
             for now in self.train(until):
                 total, count = total + now.loss, count + 1
@@ -227,10 +286,11 @@ class Trainer:
                     record.append({"step": now.step, "loss": mean})
                     bar.set_postfix(loss=f"{mean:.4f}")
                     total, count = torch.zeros_like(total), 0
-                if checkpoint and (asked or now.step % every == 0 or now.step == until):
+                stop = asked()
+                if checkpoint and (stop or now.step % every == 0 or now.step == until):
                     self._finite(total)
                     self.save(checkpoint)
-                if asked:
+                if stop:
                     raise KeyboardInterrupt
         return record
 
@@ -255,9 +315,17 @@ class Trainer:
     def save(self, path: str | Path) -> None:
         """Write a checkpoint: to a file beside it first, then renamed, so never half a one.
 
+        The first process writes, the others wait until it has; any number of processes may
+        go on from it.
+
         Args:
             path: the file; missing folders are made.
         """
+        if is_first():
+            self._write(Path(path))
+        wait()
+
+    def _write(self, path: Path) -> None:
         state = {
             "config": asdict(self.config), "run": self._identity(), "step": self.step,
             "model": self.model.state_dict(), "ema": self.ema.state_dict(),
@@ -265,7 +333,6 @@ class Trainer:
             "generator": self.generator.get_state(), "global_rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
         }
-        path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         # Through a Python file: torch's own writer hides why a full disk refused it.
         with replacing(path) as temporary, open(temporary, "wb") as file:
@@ -279,11 +346,14 @@ class Trainer:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is no checkpoint, or one of another network or configuration.
+            ValueError: the file is no checkpoint, or one of another network or configuration,
+                or not the same file in every process.
         """
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"path must be a checkpoint; there is no {path}")
+        if world_size() > 1:
+            check_same(f"the checkpoint {path} (its CRC-32)", zlib.crc32(path.read_bytes()))
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             missing = STATE - state.keys()
