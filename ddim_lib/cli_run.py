@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import time
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import click
 import torch
 from tqdm.auto import tqdm
 
-from ddim_lib.cli_files import write_json, writing
+from ddim_lib.cli_files import writing
 from ddim_lib.collectives import stop_requests
+from ddim_lib.files import after, waiting
 from ddim_lib.processes import is_first
 from ddim_lib.training import Trainer
 
@@ -42,11 +45,10 @@ def train_until_the_end(trainer: Trainer, run: dict, checkpoint: Path, log: Path
     def save() -> None:
         finite(trainer, total)
         run["seconds"] = before + time.perf_counter() - begin
-        with writing("--out", checkpoint):  # first, since it is the one that fills a disk
+        told = {**run, "step": trainer.step, "pending": {"sum": total.item(), "count": count}}
+        record = after(log, json.dumps(told, indent=1) + "\n") if is_first() else nullcontext()
+        with writing("--out", checkpoint), record:
             trainer.save(checkpoint)
-        if is_first():
-            write_json("--out", log, {**run, "step": trainer.step,
-                                      "pending": {"sum": total.item(), "count": count}})
 
     steps = trainer.config.steps
     quiet = {} if is_first() else {"disable": True}
@@ -87,6 +89,9 @@ def read_run(log: Path, run: dict, step: int) -> dict:
         ValueError: the record is of other pictures, or cannot be read.
         FileNotFoundError: it is gone.
     """
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        if json.loads(waiting(log).read_text())["step"] == step:
+            os.replace(waiting(log), log)  # killed after the checkpoint: its own record waits
     if not log.is_file():
         raise FileNotFoundError(f"there is no {log}, the record of the run's loss")
     try:

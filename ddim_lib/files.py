@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +13,11 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside ``path``, with its ending; it takes path's place at the end.
+    """A temporary path with the name of ``path``; it takes path's place at the end.
 
-    Whatever goes wrong inside, an older file at ``path`` stays as it was and the temporary
-    one is removed.
+    It lies in a folder of its own beside ``path``, so that what a library writes around it is
+    found again. Whatever goes wrong inside, an older file at ``path`` stays as it was and the
+    folder is removed; that of a process which was killed goes when the file is next written.
 
     Args:
         path: the file to write; its folder must exist. A link is followed.
@@ -23,14 +26,83 @@ def replacing(path: str | Path) -> Iterator[Path]:
         OSError: the file cannot be written.
     """
     path = Path(os.path.realpath(path))
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    _remove_leftovers(path)
+    folder = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    folder.mkdir(exist_ok=True)
+    temporary = folder / path.name
     try:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())  # before the name changes: a power cut leaves one or the other
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """What processes that were killed while they wrote this file have left beside it."""
+    if os.name != "posix":
+        return  # elsewhere os.kill(pid, 0) ends the process that it is asked about
+    for folder in path.parent.glob(".*.tmp"):
+        found = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)\.tmp", folder.name)
+        if found and not _runs(int(found[1])):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
+
+
+def check_zip(path: str | Path) -> None:
+    """Compare the contents of a zip, which a checkpoint is, with its own checksums.
+
+    torch.load compares none: one flipped bit would only change a weight.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: an entry differs, or the file is no whole zip.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise ValueError(f"it is no whole zip file ({error})") from error
+    if bad is not None:
+        raise ValueError(f"the checksum of its entry {bad} differs")
+
+
+@contextmanager
+def after(path: str | Path, content: str) -> Iterator[None]:
+    """Write a text that belongs to another file: whole before that one, in place after it.
+
+    A process that is killed between the two leaves both versions of the text, the old one at
+    ``path`` and the new one at :func:`waiting`, and one of them belongs to the other file.
+
+    Args:
+        path: the file; if the body raises, it stays as it was.
+        content: its new contents.
+    """
+    path = Path(path)
+    try:
+        with replacing(waiting(path)) as temporary:
+            temporary.write_text(content)
+        yield
+        os.replace(waiting(path), path)
+    finally:
+        waiting(path).unlink(missing_ok=True)
+
+
+def waiting(path: str | Path) -> Path:
+    """Where :func:`after` keeps the new version of a file until the other one is written."""
+    return Path(path).with_name(f".{Path(path).name}.next")
 
 
 def why_not_written(error: BaseException) -> str | None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ddim_lib.collectives import average, broadcast, check_same, stop_requests, wait
 from ddim_lib.datasets import to_float
-from ddim_lib.files import replacing
+from ddim_lib.files import check_zip, replacing
 from ddim_lib.processes import is_first, rank, world_size
 from ddim_lib.schedule import Schedule
 
@@ -355,6 +355,7 @@ class Trainer:
         if world_size() > 1:
             check_same(f"the checkpoint {path} (its CRC-32)", zlib.crc32(path.read_bytes()))
         try:
+            check_zip(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
             missing = STATE - state.keys()
             stored = TrainingConfig(**state["config"])
