@@ -22,6 +22,7 @@ from ddim_lib.pictures import DatasetNotFoundError
 TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}
 NAMES = ("digits", *TORCHVISION, "kkanji", "anime-faces")
 FACES = ("anime-faces-64.zip", "anime-faces")
+MISSING = re.compile("not found|downloading", re.IGNORECASE)  # torchvision's words
 CIFAR10_COPY = "cifar10-jpg.zip"
 CIFAR10_TRAIN = 50_000
 
@@ -112,7 +113,16 @@ def _torchvision(name: str, split: str, root: Path, download: bool) -> tuple[Ten
     make = getattr(torchvision.datasets, TORCHVISION[name])
     try:
         found = make(root=str(root), train=split == "train", download=download)
-    except (RuntimeError, OSError) as error:
+        if len(found.data) != len(found.targets):
+            raise ValueError(f"{len(found.data)} pictures, {len(found.targets)} labels")
+    except Exception as error:  # torchvision's readers meet damaged bytes with nearly anything
+        if isinstance(error, OSError) and not download:
+            raise  # a file is there and cannot be read: the system says which, and why
+        if not isinstance(error, OSError) and not (
+                isinstance(error, RuntimeError) and MISSING.search(str(error))):
+            raise ValueError(f"data set {name!r} in {root} is damaged: remove it and pass "
+                             f"download=True to fetch it again ({error or type(error).__name__})"
+                             ) from error
         how = (f"the download failed ({error})" if download else
                "pass download=True to fetch it, or let the variable DDIM_DATA name a folder "
                "that holds it in torchvision's layout")

@@ -19,6 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+# Pillow looks at the contents, not at the ending, and would hand EPS to Ghostscript, a program of
+# its own. JPEG includes MPO, which many cameras write.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 LARGEST = 1 << 28  # bytes of one picture's file: more is a mistake, or an attack
 BLOCK = 512  # of a tar
@@ -109,7 +112,7 @@ def decode(content: bytes, channels: int):
     """
     from PIL import Image, ImageOps
 
-    with Image.open(io.BytesIO(content)) as picture:
+    with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
         picture.load()
         ImageOps.exif_transpose(picture, in_place=True)
         # Pillow's own conversion clips at 255, which turns 16-bit pictures white; its releases

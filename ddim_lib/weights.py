@@ -93,10 +93,12 @@ def load_weights(path: str | Path, device: str | torch.device = "cpu") -> tuple[
         raise ValueError(f"{path} holds no network of this library: its format is "
                          f"{header.get('format')!r}, expected {FORMAT!r} with an entry 'unet'")
     try:
-        model = UNet(UNetConfig(**json.loads(header["unet"])))
+        with torch.device("meta"):  # shapes alone: a stranger's description may ask for any size
+            model = UNet(UNetConfig(**json.loads(header["unet"])))
         schedule = from_dict(json.loads(header["schedule"]))
-        model.load_state_dict({key: value.float() for key, value in load_file(path).items()})
-    except (RuntimeError, TypeError, KeyError) as error:
+        copies = {key: value.to(torch.float32, copy=True) for key, value in load_file(path).items()}
+        model.load_state_dict(copies, assign=True)
+    except (ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"the tensors of {path} do not fit its own description: {error}"
                          ) from error
     return model.to(device).eval(), schedule

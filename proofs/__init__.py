@@ -1,0 +1,1 @@
+"""Proofs that take minutes. `make proof` runs them; each writes data/results/proof-NAME.json."""

@@ -1,0 +1,43 @@
+"""What every proof shares: its record in data/results, and the machine that it ran on."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+import ddim_lib
+from ddim_lib.cli_options import hardware
+from ddim_lib.cli_train import commit
+from ddim_lib.files import replacing
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "data" / "results"
+
+
+class Failed(Exception):  # noqa: N818
+    """The proof found what it was looking for: a fault; the message says which."""
+
+
+def record(name: str, what: str, *, device: str = "cpu", folder: Path = RESULTS, **facts) -> Path:
+    """Write what a proof has shown to ``proof-NAME.json``; only after it has succeeded.
+
+    Args:
+        name: of the proof: its module in this folder.
+        what: one sentence that says what was shown.
+        device: where it computed.
+        folder: data/results, except in tests.
+        facts: anything JSON can hold: seed, sizes, seconds, numbers.
+
+    Returns:
+        the file.
+    """
+    told = {"proof": name, "what": what, **facts, "hardware": hardware(torch.device(device)),
+            "torch": torch.__version__, "library": ddim_lib.__version__, "commit": commit(),
+            "date": datetime.now(UTC).date().isoformat()}
+    path = folder / f"proof-{name}.json"
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(told, indent=1) + "\n")
+    return path
