@@ -296,6 +296,68 @@ def test_a_wrong_sheet_changes_nothing_and_names_every_row(place, rows):
     assert (place / "out" / "points.csv").read_bytes() == before
 
 
+def test_points_by_hand_stand_for_that_file_and_that_maximum_alone(place, tmp_path):
+    file, sheet = tmp_path / "inbox" / "ann" / "sample.ipynb", tmp_path / "graded.csv"
+    file.parent.mkdir(parents=True)
+    right = (place / "inbox" / "right" / "sample.ipynb").read_text()
+    file.write_text(right)
+    out, course = tmp_path / "out", place / "course"
+
+    def words(*options, **settings) -> dict:
+        settings = {"out": out, "course": course} | settings
+        done = grade(tmp_path / "inbox", *options, **settings)
+        assert done.returncode == 0, done.stderr
+        return next(r for r in table(out / "points.csv") if r["question"] == "words")
+
+    given = words() | {"points": "2.5", "note": "well said"}
+    page = (out / "feedback" / "sample" / "ann.html").read_text()
+    assert '>words</a> (Score: open / 3.0)' in page and ">cube</a> (Score: 3.0 / 3.0)" in page
+    assert page.count("Score: open / 3.0") == 2 and "Score: 0.0 /" not in page
+    assert "<img" not in page  # the badge, whose picture is not there
+    write(sheet, [given])
+    kept = ("2.5", "by hand", "well said")
+    for found in (words(manual=sheet), words("--again")):
+        assert (found["points"], found["status"], found["note"]) == kept
+    page = (out / "feedback" / "sample" / "ann.html").read_text()
+    assert ">words</a> (Score: 2.5 / 3.0)" in page
+    # Fewer points for the same answer, then another answer.
+    notebook = course_sample.source()
+    cell = next(c for c in notebook.cells if "RUBRIC 2" in c.source)
+    cell.source = cell.source.replace("RUBRIC 2", "RUBRIC 1")
+    cell.metadata["nbgrader"]["points"] = 2
+    found = words(course=course_sample.course(tmp_path, notebook))
+    assert (found["points"], found["status"], found["max"]) == ("", "open", "2")
+    assert found["note"] == "changed after it was graded by hand"
+    words()
+    words(manual=sheet)
+    file.write_text(right.replace("The cube, beyond one.", "I do not know."))
+    found = words()
+    assert (found["points"], found["status"]) == ("", "open")
+    assert found["note"] == "changed after it was graded by hand"
+    assert "well said" not in (out / "feedback" / "sample" / "ann.html").read_text()
+
+
+def test_a_sheet_in_another_encoding_is_a_clear_error(tmp_path):
+    from grading import points
+
+    (tmp_path / "graded.csv").write_bytes("student;note\nann;schön\n".encode("cp1252"))
+    with pytest.raises(points.Wrong, match="graded.csv is not in UTF-8: save it again"):
+        points.read(tmp_path / "graded.csv")
+
+
+def test_a_page_that_cannot_be_made_takes_no_points_with_it(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from grading import batch, gradebook, report
+
+    monkeypatch.setattr(gradebook, "refused", lambda *_: 1 / 0)
+    made = report.Report(SimpleNamespace(out=tmp_path))
+    with pytest.raises(ZeroDivisionError):
+        made.write([batch.Job("ann", why="no notebook"), batch.Job("bob", why="no notebook")])
+    assert [row["student"] for row in table(tmp_path / "totals.csv")] == ["ann", "bob"]
+    assert len(table(tmp_path / "points.csv")) == 2
+
+
 def test_a_source_with_other_cells_needs_another_folder(place, rows, tmp_path):
     notebook = course_sample.source()
     notebook.cells.insert(5, course_sample.locked("new", "# given: new\nx = 1"))

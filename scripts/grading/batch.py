@@ -27,7 +27,8 @@ class Job:
     student: str
     assignment: str = ""
     cells: list = field(default_factory=list)
-    digest: str = ""
+    digest: str = ""  # of the file, the source and the limits
+    file: str = ""  # of the file alone
     why: str = ""
     note: str = ""
 
@@ -85,8 +86,9 @@ class Batch:
             for name, files in read.items():
                 file, cells = files[-1]
                 digest = hashlib.sha256(file.data + self.sources(name)).hexdigest()
-                note = "" if len(files) == 1 else f"{len(files)} notebooks; {file.path.name} counts"
-                found.append(Job(student.name, name, cells, digest, note=note))
+                own = hashlib.sha256(file.data).hexdigest()
+                note = "" if len(files) == 1 else f"{len(files)} notebooks; {file.path} counts"
+                found.append(Job(student.name, name, cells, digest, own, note=note))
             if read:  # what else the student handed in is no submission of its own
                 others = [job.why for job in faults]
                 found[-1].note = "; ".join([*filter(None, [found[-1].note]), *others])
@@ -114,6 +116,9 @@ class Batch:
     def grade(self, place: Path, only: str | None, workers: int, again: bool) -> list[Job]:
         """Grade what is new in `place`; returns all jobs. What fails is noted, never raised."""
         every = self.jobs(place, only)
+        for job in every:
+            if job.note:
+                self.say(f"{job.student} {job.assignment}: {job.note}")
         new = [
             job for job in every
             if not job.why and (again or self.kept(job).get("digest") != job.digest)
@@ -154,6 +159,11 @@ class Batch:
         """Put a run submission into the gradebook and the state."""
         assignment = self.assignment(job.assignment)
         gradebook.grade(self.root, self.course, assignment, job.id, repaired, ran)
+        before = self.kept(job).get("by_hand", {})
+        by_hand = self.standing(job)
+        gradebook.forget_by_hand(self.root, assignment, job.id, but=set(by_hand))
+        for question in sorted(set(before) - set(by_hand)):
+            repaired.note(question, "changed after it was graded by hand")
         explain(assignment, repaired, ran)
         if job.note:
             repaired.note("", job.note)
@@ -170,10 +180,19 @@ class Batch:
             "notes": repaired.notes,
             "missing": sorted(repaired.missing),
             "blank": sorted(blank),
-            # What a person gave stands until the answer changes.
-            "by_hand": {},
+            "file": job.file,
+            # What a person gave stands until the student hands in another version.
+            "by_hand": by_hand,
         }
         self.save()
+
+    def standing(self, job: Job) -> dict:
+        """What a person gave for this very file, and for as many points as there are now."""
+        kept, assignment = self.kept(job), self.assignment(job.assignment)
+        most = {q.name: q.points for q in assignment.questions}
+        if kept.get("file") != job.file:
+            return {}
+        return {q: hand for q, hand in kept["by_hand"].items() if most.get(q) == hand["max"]}
 
     def save(self) -> None:
         self.state_file.write_text(json.dumps(self.state, indent=1), encoding="utf-8")

@@ -15,6 +15,9 @@ POLICY = (
     '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
     "img-src data:; style-src 'unsafe-inline'\">"
 )
+STYLE = "<style>table td, table th { padding: 0.2em 1em 0.2em 0; vertical-align: top; }</style>"
+# Its picture is not in the page.
+BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\n*")
 HIDDEN = "# Further tests ran here."
 
 
@@ -57,11 +60,13 @@ def never_run(cell, ran: bool) -> None:
 
 
 def feedback(
-    root: Path, course: Path, assignment: Assignment, student: str, name: str, summary: str
+    root: Path, course: Path, assignment: Assignment, student: str, name: str, summary: str,
+    still_open: list[str],
 ) -> str:
     """The feedback page of a graded submission, as HTML that loads and runs nothing.
 
-    `student` is the id in the gradebook, `name` what the page says.
+    `student` is the id in the gradebook, `name` what the page says; the questions `still_open`
+    have no points yet, not 0.
     """
     folder = directory(root, assignment.name, course, student_id=student)
     folder.config.HTMLExporter.mathjax_url = ""
@@ -76,9 +81,10 @@ def feedback(
 
     converter.preprocessors = [*converter.preprocessors[:1], shown, *converter.preprocessors[1:]]
     run(converter)
-    page = root / "feedback" / student / assignment.name / f"{assignment.name}.html"
+    path = root / "feedback" / student / assignment.name / f"{assignment.name}.html"
     title = html.escape(f"{assignment.name}: {name}")
-    return titled(harmless(page.read_text(encoding="utf-8")), title)
+    page = titled(harmless(path.read_text(encoding="utf-8")), title)
+    return told_by_name(page, still_open)
 
 
 def told_to_students(cell, assignment: Assignment) -> None:
@@ -93,19 +99,30 @@ def told_to_students(cell, assignment: Assignment) -> None:
             if output.output_type == "error":
                 output.traceback = [f"{output.ename}: {output.evalue}"]
     elif cell.cell_type == "markdown":
-        cell.source = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", cell.source)
+        cell.source = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", BADGE.sub("", cell.source))
 
 
 def harmless(page: str) -> str:
     """The page without scripts; what a student's output brings may load and run nothing either."""
     page = re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL | re.IGNORECASE)
     page = re.sub(r"<link\b[^>]*>", "", page, flags=re.IGNORECASE)
-    return re.sub(r"<head>", f"<head>{POLICY}", page, count=1)
+    return re.sub(r"<head>", f"<head>{POLICY}{STYLE}", page, count=1)
 
 
 def titled(page: str, title: str) -> str:
     page = page.replace("<html>", '<html lang="en">', 1)
     return re.sub(r"<title>.*?</title>", lambda _: f"<title>{title}</title>", page, count=1)
+
+
+def told_by_name(page: str, still_open: list[str]) -> str:
+    """nbgrader's list says "Test cell" of each, and "0.0" of what nobody has graded yet."""
+    kinds = "Test cell|Written response|Coding free-response"
+    link = rf'<a href="#((?:test-)?([\w-]+))">(?:{kinds})</a>'
+    page = re.sub(link, r'<a href="#\1">\2</a>', page)
+    for name in still_open:
+        for before in (rf'<a href="#{name}">{name}</a> \(', rf'<a name="{name}"></a>.*?'):
+            page = re.sub(rf"({before}Score: )0\.0 /", r"\1open /", page, count=1, flags=re.DOTALL)
+    return page
 
 
 def refused(student: str, assignment: str, why: str) -> str:
@@ -132,6 +149,19 @@ def scores(root: Path, assignment: Assignment, student: str) -> dict[str, dict]:
             points = None if None in known else sum(known)
             found[question.name] = {"points": points, "by_hand": by_hand}
     return found
+
+
+def forget_by_hand(root: Path, assignment: Assignment, student: str, but: set[str]) -> None:
+    """Make the written answers open again, `but` these; nbgrader itself keeps all their points,
+    whatever the student hands in next."""
+    with Gradebook(f"sqlite:///{root / 'gradebook.db'}") as book:
+        name = assignment.name
+        for question in assignment.questions:
+            if question.written and question.name not in but:
+                grade = book.find_grade(question.name, name, name, student)
+                comment = book.find_comment(question.name, name, name, student)
+                grade.manual_score, comment.manual_comment = None, None
+        book.db.commit()
 
 
 def set_by_hand(

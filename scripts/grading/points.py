@@ -43,7 +43,12 @@ def write(path: Path, columns: list[str], rows: list[dict]) -> None:
 
 def read(path: Path) -> list[dict]:
     """The rows of a points.csv that a spreadsheet may have saved, in order."""
-    text = path.read_text(encoding="utf-8-sig")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise Wrong(
+            f"{path.name} is not in UTF-8: save it again, in Excel as 'CSV UTF-8'"
+        ) from None
     first = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)
     rows = list(csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter))

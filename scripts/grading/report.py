@@ -61,16 +61,15 @@ class Report:
 
     def write(self, jobs: list[Job]) -> list[dict]:
         """points.csv, totals.csv and the feedback pages; returns the totals."""
-        every, totals = [], []
-        for job in jobs:
-            rows = self.rows(job)
-            every += rows
-            totals.append(self.total(job, rows))
+        every = [self.rows(job) for job in jobs]
+        totals = [self.total(job, rows) for job, rows in zip(jobs, every, strict=True)]
+        # First: a page that cannot be made takes no points with it.
+        points.write(self.batch.out / "points.csv", points.COLUMNS, sum(every, []))
+        points.write(self.batch.out / "totals.csv", points.TOTALS, totals)
+        for job, rows in zip(jobs, every, strict=True):
             place = self.batch.out / "feedback" / (job.assignment or "unknown")
             place.mkdir(parents=True, exist_ok=True)
             (place / f"{job.id}.html").write_text(self.page(job, rows), encoding="utf-8")
-        points.write(self.batch.out / "points.csv", points.COLUMNS, every)
-        points.write(self.batch.out / "totals.csv", points.TOTALS, totals)
         return totals
 
     def page(self, job: Job, rows: list[dict]) -> str:
@@ -84,8 +83,9 @@ class Report:
             table.append(f"| {row['question']} | {got} / {row['max']} | {escaped(row['note'])} |")
         summary = "\n".join([f"# {job.assignment}: {escaped(job.student)}", "", *table, ""])
         summary += "\n" + "".join(f"- {escaped(note)}\n" for note in notes)
-        who = job.id, job.student
-        return gradebook.feedback(self.batch.root, self.batch.course, assignment, *who, summary)
+        still = [row["question"] for row in rows if row["status"] == points.OPEN]
+        place = self.batch.root, self.batch.course
+        return gradebook.feedback(*place, assignment, job.id, job.student, summary, still)
 
     def merge(self, path: Path, jobs: list[Job]) -> int:
         """Enter what a person wrote into a points.csv; returns how many answers it grades.
@@ -127,7 +127,8 @@ class Report:
             said = "\n\n".join(text for text in (row["rubric"], row["note"]) if text)
             assignment = self.batch.assignment(job.assignment)
             gradebook.set_by_hand(self.batch.root, assignment, job.id, question, got, escaped(said))
-            hand = {"rubric": row["rubric"], "note": row["note"]}
+            most = next(q.points for q in assignment.questions if q.name == question)
+            hand = {"rubric": row["rubric"], "note": row["note"], "max": most}
             self.batch.kept(job)["by_hand"][question] = hand
         self.batch.save()
         return len(entries)
