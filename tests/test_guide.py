@@ -67,7 +67,7 @@ def test_the_limits_and_the_columns_are_those_of_the_grader():
 def test_the_rubrics_line_in_the_guide_can_be_merged():
     lines = [line for line in GUIDE.splitlines() if line.startswith("alice,noise,two-ways")]
     rows = [dict(zip(points.COLUMNS, line.split(","), strict=True)) for line in lines]
-    assert [points.given(row, 4) for row in rows] == [None, 3.5]
+    assert [points.given(row, 4) for row in rows] == [None, 3]
 
 
 def test_a_wrong_assignment_is_one_clear_error(tmp_path):
