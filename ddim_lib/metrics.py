@@ -138,7 +138,9 @@ class FrechetDistance:
                              "the shipped statistics are of the shipped classifier's features")
         self.classifier = classifier or load_classifier()
         extractor = _Features(self.classifier)
-        self._metric = FrechetInceptionDistance(feature=extractor, reset_real_features=False)
+        # All pictures are here: in several processes it would gather the others', who have none.
+        self._metric = FrechetInceptionDistance(feature=extractor, reset_real_features=False,
+                                                sync_on_compute=False)
         self._metric.to(next(self.classifier.parameters()).device)
         if reference is None:
             self._restore(data_folder() / "stats" / "mnist-train.safetensors")

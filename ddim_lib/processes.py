@@ -9,6 +9,7 @@ is one process, and nothing here does anything.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -113,5 +114,7 @@ def talking() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        # Of gloo's words the fact alone: no place in its sources, no advice.
+        fact = re.sub(r"^\[.*?\]\s*", "", str(error)).strip().splitlines()[0].split(". ")[0]
         raise LostProcess("another process of this run has ended or does not answer "
-                          f"({str(error).strip().splitlines()[0]})") from error
+                          f"({fact})") from error

@@ -1,0 +1,584 @@
+"""Several processes do what one does; an error, a signal or a death in one of them ends all.
+
+torchrun starts this very file: what follows PROGRAMS is what each process then does. Times are
+limited, so that a hang fails.
+"""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from PIL import Image
+from test_cli_train import TINY, files, stopped_after
+from torch import nn
+
+import ddim_lib
+from ddim_lib import cli_options, cli_train, collectives, processes
+from ddim_lib.cli import main
+from ddim_lib.datasets import to_float
+from ddim_lib.training import Trainer, TrainingConfig, learning_rate, noise_prediction_loss
+
+NETWORK = ddim_lib.UNetConfig(8, 1, 16, (1, 2), 1, (4,), dropout=0.0, groups=8)
+# Gradients of a tenth of their norm: clipping before the mean would show.
+CONFIG = TrainingConfig(steps=6, batch_size=4, lr=1e-3, warmup=3, grad_clip=0.05, ema_decay=0.9,
+                        autocast="fp32", flip=True, seed=7)
+# Measured after 6 steps on two instruction sets: losses 1e-7, weights 2e-6.
+LOSS, WEIGHT = 1e-5, 1e-4
+
+
+def images(n=18, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (n, 1, 8, 8), generator=generator, dtype=torch.uint8)
+
+
+def trainer(config=CONFIG, network=NETWORK, seed=100, data=None):
+    torch.manual_seed(seed)
+    return Trainer(ddim_lib.UNet(network), ddim_lib.linear(), images() if data is None else data,
+                   config, "cpu")
+
+
+def run(t, until=None):
+    return [now.loss.item() for now in t.train(until)]
+
+
+def state(t):
+    return {f"{part}.{key}": value.clone() for part in ("model", "ema")
+            for key, value in getattr(t, part).state_dict().items()}
+
+
+def told_error(function, *arguments, **options):
+    try:
+        function(*arguments, **options)
+    except ValueError as error:
+        return str(error)
+
+
+# What each process does, started by torchrun -----------------------------------------------------
+
+def library(tells):
+    """Every part of the library once; what this process found is returned."""
+    me, found = processes.rank(), {}
+    found["place"] = (me, processes.world_size(), processes.is_first(), processes.local_rank())
+    found["tells"] = [tells(), tells()]
+
+    # Collectives.
+    found["shares"] = [list(collectives.share(range(n))) for n in (0, 1, 4, 5)]
+    rows = torch.arange(10).view(5, 2)
+    found["gathered"] = [collectives.gather(collectives.share(rows[:n])) for n in (5, 1)]
+    found["any"] = [collectives.any_of(flag) for flag in (False, me == 1, me == 0, True)]
+    one, other = torch.full((2, 3), float(me)), torch.tensor(4.0 - me)
+    collectives.average([one.T, other])
+    found["average"] = one, other
+    one = torch.full((2, 3), float(me)).T  # not contiguous
+    collectives.broadcast([one])
+    found["broadcast"] = one
+    found["same"] = [told_error(collectives.check_same, "it", value) for value in (3, [me])]
+    with collectives.first_goes_ahead():
+        found["ahead"] = Path("first was here").exists()
+        if me == 0:
+            time.sleep(1)
+            Path("first was here").touch()
+
+    # Sampling: the weights of seed 0 in every process.
+    torch.manual_seed(0)
+    model, options = ddim_lib.UNet(NETWORK), {"steps": 3, "progress": False}
+    sample = collectives.sample_together
+    found["samples"] = [
+        sample(model, ddim_lib.linear(), seeds=[5, 0, 9, 2, 2], eta=1.0, batch_size=2, **options),
+        sample(model, ddim_lib.linear(), seeds=[3], **options),
+        sample(model, ddim_lib.linear(), seeds=range(3), x_T=torch.ones(3, 1, 8, 8), eta=1.0,
+               **options)]
+    found["no seeds"] = told_error(sample, model, ddim_lib.linear(), seeds=[], **options)
+
+    # Training, from other weights in each process; writing takes the first a second.
+    t = trainer(seed=100 + me)
+    found["losses"], found["state"] = run(t), state(t)
+    plain = torch.save
+    torch.save = lambda *arguments: (time.sleep(1), plain(*arguments))
+    t.save(f"saved-{me}.pt")
+    torch.save = plain
+    found["waited"] = Path("saved-0.pt").exists()
+    t = trainer(seed=1)
+    t.load("by-one.pt")
+    found["middle"] = t.step, run(t, 4)
+    t.save("by-two.pt")
+    t = trainer(network=replace(NETWORK, dropout=0.5))
+    found["dropout"] = run(t, 3), state(t)
+
+    # A second process asked to stop, twice, in the midst of a step.
+    t = trainer(replace(CONFIG, steps=50))
+    if me == 1:
+        def ask(*_):
+            if t.step == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
+        t.model.register_forward_pre_hook(ask)
+    try:
+        t.run(checkpoint="stopped.pt", progress=False)
+    except KeyboardInterrupt:
+        found["stopped"] = t.step
+
+    # What cannot be.
+    found["errors"] = [
+        told_error(trainer, replace(CONFIG, batch_size=5)),
+        told_error(trainer, replace(CONFIG, seed=me)),
+        told_error(trainer, network=replace(NETWORK, ch=16 + 8 * me)),
+        told_error(trainer, data=images(seed=me))]
+    Path(f"of-{me}.pt").write_bytes(b"%d" % me)
+    found["errors"].append(told_error(t.load, f"of-{me}.pt"))
+    return found
+
+
+def in_the_library():
+    with processes.joined() as tells:
+        me, found = processes.rank(), library(tells)
+    found["left"] = processes.world_size(), dist.is_initialized()
+    torch.save(found, f"found-{me}.pt")
+
+
+def planted(where):
+    """What goes wrong in rank 1 (or, "disk", in the first) in the midst of step 3."""
+    me, plain, count = int(os.environ["RANK"]), torch.optim.Adam.step, 0
+
+    def step(self, *arguments, **options):
+        nonlocal count
+        count += 1
+        if count == 3 and me == 1:
+            if where == "raise":
+                raise ValueError("planted")
+            if where in ("stop", "kill"):
+                os.kill(os.getpid(), signal.SIGTERM if where == "stop" else signal.SIGKILL)
+        return plain(self, *arguments, **options)
+
+    torch.optim.Adam.step = step
+    save = torch.save
+    if where == "nan" and me == 1:
+        ddim_lib.UNet.forward = lambda self, x, t, forward=ddim_lib.UNet.forward: (
+            forward(self, x, t) * (math.nan if count == 2 else 1))
+    if where == "stop" and me == 0:  # a slow disk: the other must not end before
+        torch.save = lambda *arguments: (time.sleep(1.5), save(*arguments))
+    if where == "disk" and me == 0:
+        def full(state, file):
+            raise OSError(28, "No space left on device")
+        torch.save = full
+
+
+def command(where, *arguments):
+    planted(where)
+    main(list(arguments))
+
+
+PROGRAMS = {"library": in_the_library, "command": command}
+
+
+# How torchrun is started --------------------------------------------------------------------------
+
+@contextmanager
+def torchrun(n, *arguments):
+    program = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node",
+               str(n), *arguments]
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env={**os.environ, "OMP_NUM_THREADS": "1"})
+    try:
+        yield process
+    finally:
+        process.terminate()  # which ends what it has started
+        process.wait(60)
+
+
+def launch(n, *arguments):
+    """(exit code, stdout, stderr) of torchrun with n processes; a hang is an error."""
+    with torchrun(n, *arguments) as process:
+        out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+def lines(text, *begin):
+    return [line for line in text.splitlines() if line.startswith(begin)]
+
+
+def close(found, expected, tolerance):
+    assert found.keys() == expected.keys()
+    worst = max((found[key].double() - expected[key].double()).abs().max().item()
+                for key in expected)
+    assert worst < tolerance
+    return worst
+
+
+# The library --------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What two processes found; they also went on from step 2 of a run in one process."""
+    folder = tmp_path_factory.mktemp("library")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        t = trainer()
+        run(t, 2)
+        t.save("by-one.pt")
+        code, out, err = launch(2, __file__, "library")
+    assert code == 0, err
+    return folder, [torch.load(folder / f"found-{i}.pt", weights_only=False) for i in (0, 1)]
+
+
+@pytest.mark.slow
+def test_each_process_has_its_place_and_leaves_it(found):
+    _, both = found
+    assert [f["place"] for f in both] == [(0, 2, True, 0), (1, 2, False, 1)]
+    assert sorted(f["tells"] for f in both) == [[False, False], [True, False]]
+    assert [f["left"] for f in both] == [(1, False)] * 2
+
+
+@pytest.mark.slow
+def test_what_is_shared_comes_together_again(found):
+    _, (first, second) = found
+    assert first["shares"] == [[], [0], [0, 1], [0, 1, 2]]
+    assert second["shares"] == [[], [], [2, 3], [3, 4]]
+    rows = torch.arange(10).view(5, 2)
+    assert torch.equal(first["gathered"][0], rows) and torch.equal(first["gathered"][1], rows[:1])
+    assert second["gathered"] == [None, None]
+    for f in (first, second):
+        assert f["any"] == [False, True, True, True]
+        assert torch.equal(f["average"][0], torch.full((2, 3), 0.5)) and f["average"][1] == 3.5
+        assert torch.equal(f["broadcast"], torch.zeros(3, 2))
+        assert f["same"] == [None, "it must be the same in every process, got [0] in process 0 "
+                                   "and [1] in process 1"]
+    assert (first["ahead"], second["ahead"]) == (False, True)
+
+
+@pytest.mark.slow
+def test_samples_are_those_of_one_process_in_the_order_of_the_seeds(found):
+    _, (first, second) = found
+    torch.manual_seed(0)
+    model, options = ddim_lib.UNet(NETWORK), {"steps": 3, "progress": False}
+    expected = [
+        ddim_lib.sample(model, ddim_lib.linear(), seeds=[5, 0, 9, 2, 2], eta=1.0, **options),
+        ddim_lib.sample(model, ddim_lib.linear(), seeds=[3], **options),
+        ddim_lib.sample(model, ddim_lib.linear(), seeds=range(3), x_T=torch.ones(3, 1, 8, 8),
+                        eta=1.0, **options)]
+    for ours, theirs in zip(first["samples"], expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+    assert second["samples"] == [None] * 3
+    assert first["no seeds"] == second["no seeds"] and "at least one image" in first["no seeds"]
+
+
+@pytest.mark.slow
+def test_a_run_in_two_processes_is_the_run_in_one(found):
+    _, both = found
+    t = trainer()
+    losses = run(t)
+    for f in both:
+        assert f["losses"] == both[0]["losses"]
+        assert all(torch.equal(f["state"][key], value) for key, value in both[0]["state"].items())
+    assert both[0]["losses"] == pytest.approx(losses, rel=LOSS)
+    close(both[0]["state"], state(t), WEIGHT)
+
+
+@pytest.mark.slow
+def test_one_process_writes_and_the_others_wait(found):
+    folder, both = found
+    assert [f["waited"] for f in both] == [True, True]
+    assert (folder / "saved-0.pt").exists() and not (folder / "saved-1.pt").exists()
+    stored, t = torch.load(folder / "saved-0.pt", weights_only=True), trainer()
+    t.save(folder / "alone.pt")
+    alone = torch.load(folder / "alone.pt", weights_only=True)
+    assert stored.keys() == alone.keys() and stored["step"] == 6
+    for key, value in both[0]["state"].items():
+        part, name = key.split(".", 1)
+        assert torch.equal(stored[part][name], value), key
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_in_another_number_of_processes(found):
+    """One process, then two, then one."""
+    folder, both = found
+    whole, t = trainer(), trainer(seed=2)
+    losses = run(whole)
+    t.load(folder / "by-two.pt")
+    assert t.step == 4
+    last = run(t)
+    for f in both:
+        assert f["middle"][0] == 2
+        assert f["middle"][1] + last == pytest.approx(losses[2:], rel=LOSS)
+    close(state(t), state(whole), WEIGHT)
+    assert torch.equal(t.generator.get_state(), whole.generator.get_state())
+
+
+def plain_loop(config, network, ranks, steps):
+    """Training in one process, written out; the dropout of each rank from (seed, step, rank)."""
+    torch.manual_seed(100)
+    model = ddim_lib.UNet(network).train()
+    ema = {key: p.detach().clone() for key, p in model.named_parameters()}
+    adam = torch.optim.Adam(model.parameters(), betas=config.betas, fused=True)
+    generator, losses = torch.Generator().manual_seed(config.seed), []
+    order = torch.randperm(18, generator=torch.Generator().manual_seed(config.seed * 1_000_003))
+    torch.manual_seed(config.seed)
+    for i in range(steps):
+        x0 = to_float(images()[order[4 * i:4 * i + 4]])
+        mirror = torch.rand(4, generator=generator) < 0.5
+        x0 = torch.where(mirror[:, None, None, None], x0.flip(3), x0)
+        if ranks == 1:
+            loss = noise_prediction_loss(model, ddim_lib.linear(), x0, generator)
+        else:
+            t, eps = torch.randint(1, 1001, (4,), generator=generator), None
+            eps = torch.randn(x0.shape, generator=generator)
+            x_t, loss = ddim_lib.linear().add_noise(x0, t, eps), 0
+            for rank, part in enumerate((slice(0, 2), slice(2, 4))):
+                words = np.random.SeedSequence([config.seed, i, rank]).generate_state(1)
+                torch.manual_seed(int(words[0]))
+                loss = loss + (model(x_t[part], t[part]) - eps[part]).square().mean() / 2
+        adam.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
+        adam.param_groups[0]["lr"] = learning_rate(config, i)
+        adam.step()
+        losses.append(loss.item())
+        decay = min(config.ema_decay, (2 + i) / (11 + i))
+        torch._foreach_lerp_(list(ema.values()), [p.detach() for p in model.parameters()],
+                             1 - decay)
+    both = {"model": dict(model.named_parameters()), "ema": ema}
+    return losses, {f"{part}.{key}": value.detach() for part, values in both.items()
+                    for key, value in values.items()}
+
+
+@pytest.mark.slow
+def test_the_masks_of_dropout_follow_from_seed_step_and_rank(found):
+    _, both = found
+    losses, expected = plain_loop(CONFIG, replace(NETWORK, dropout=0.5), 2, 3)
+    for f in both:
+        assert f["dropout"][0] == pytest.approx(losses, rel=LOSS)
+        close(f["dropout"][1], expected, WEIGHT)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_alone_it_is_the_plain_loop_bit_for_bit(dropout):
+    network = replace(NETWORK, dropout=dropout)
+    t = trainer(network=network)
+    found = run(t, 4)
+    losses, expected = plain_loop(CONFIG, network, 1, 4)
+    assert found == losses
+    assert all(torch.equal(state(t)[key], value) for key, value in expected.items())
+
+
+@pytest.mark.slow
+def test_who_is_asked_to_stop_stops_all_after_the_same_step(found):
+    folder, both = found
+    assert [f["stopped"] for f in both] == [3, 3]
+    assert torch.load(folder / "stopped.pt", weights_only=True)["step"] == 3
+
+
+@pytest.mark.slow
+def test_what_cannot_be_is_an_error_in_every_process(found):
+    _, both = found
+    for f in both:
+        size, config, network, data, checkpoint = f["errors"]
+        assert size == "batch_size must be divisible by the number of processes, 2, got 5"
+        assert config.startswith("config must be the same in every process") and "seed=1" in config
+        assert network.startswith("the run must be the same in every process")
+        assert data.startswith("images (their CRC-32) must be the same in every process")
+        assert "(its CRC-32) must be the same in every process" in checkpoint
+
+
+# The command --------------------------------------------------------------------------------------
+
+@pytest.fixture
+def folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DDIM_DATA", str(tmp_path / "data"))
+    (tmp_path / "pictures").mkdir()
+    for i, pixels in enumerate(images(9)[:, 0].numpy()):
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{i}.png")
+    return tmp_path
+
+
+def alone(*arguments):
+    with pytest.raises(SystemExit) as end:
+        main([str(argument) for argument in arguments])
+    return end.value.code
+
+
+def ddim(n, *arguments, where="none"):
+    return launch(n, __file__, "command", where, *map(str, arguments))
+
+
+@pytest.mark.slow
+def test_a_run_is_stopped_in_two_goes_on_in_one_and_ends_in_two(folder, capsys):
+    """Rank 1 alone gets the signal, while the first has a slow disk."""
+    options = [*TINY, "--steps", 6]
+    assert alone(*options, "--out", "whole") == 0
+    code, out, err = ddim(2, *options, "--out", "run", where="stop")
+    assert code != 0 and out.count("\n") == 1
+    assert len(lines(err, "Stopped at step 3 of 6, saved in run/checkpoint.pt. Go on with: "
+                          "torchrun --nproc-per-node 2 -m ddim_lib train digits --out run")) == 1
+    assert not lines(err, "Error")
+    assert sorted(os.listdir("run")) == ["checkpoint.pt", "loss.json"]
+    with stopped_after(2, signal.SIGTERM):
+        assert alone(*options, "--out", "run", "--resume") == 130
+    assert torch.load("run/checkpoint.pt", weights_only=True)["step"] == 5
+    code, out, err = launch(2, "-m", "ddim_lib", *map(str, options), "--out", "run", "--resume")
+    assert code == 0, err
+    assert "steps 5 to 6 of 4" in out and "2 processes" in out and out.count("\n") == 2
+
+    whole, parts = (json.loads(Path(run, "loss.json").read_text()) for run in ("whole", "run"))
+    assert [entry["step"] for entry in parts["loss"]] == [2, 4, 6]
+    tolerance = {"fp32": (LOSS, WEIGHT), "bf16": (0.02, 0.02)}[whole["precision"]]
+    for one, other in zip(whole["loss"], parts["loss"], strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], rel=tolerance[0])
+    one, other = (ddim_lib.load_weights(f"{run}/digits.safetensors")[0].state_dict()
+                  for run in ("whole", "run"))
+    close(other, one, tolerance[1])
+    assert files(folder / "run").keys() == files(folder / "whole").keys()
+
+
+@pytest.mark.slow
+def test_a_signal_to_torchrun_stops_all_and_saves_once(folder):
+    with torchrun(2, "-m", "ddim_lib", *TINY, "--steps", "100000", "--every", "1", "--out",
+                  "run") as process:
+        end = time.monotonic() + 200
+        while not Path("run/loss.json").exists() and time.monotonic() < end:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert len(lines(err, "Stopped at step")) == 1 and not lines(err, "Error")
+    assert sorted(os.listdir("run")) == ["checkpoint.pt", "loss.json"]
+    step = json.loads(Path("run/loss.json").read_text())["step"]
+    assert torch.load("run/checkpoint.pt", weights_only=True)["step"] == step
+    assert f"Stopped at step {step:,} of 100,000" in err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where, words", [
+    ("raise", "Error: planted (rank 1 of 2 processes)"),
+    ("kill", "Error: another process of this run has ended or does not answer ("),
+    ("nan", "Error: the loss is not finite at step 4: a smaller --lr than"),
+    ("disk", "Error: --out run/checkpoint.pt cannot be written: No space left on device. What was "
+             "there before is untouched (rank 0 of 2 processes)"),
+])
+def test_what_goes_wrong_in_one_ends_all_with_one_line(where, words, folder):
+    begin = time.monotonic()
+    code, out, err = ddim(2, *TINY, "--steps", 1000, "--every", 4, "--out", "run", where=where)
+    assert code != 0 and time.monotonic() - begin < 120
+    told = lines(err, "Error", "Stopped")
+    assert len(told) == 1 and told[0].startswith(words), err
+    assert not Path("run/checkpoint.pt").exists()
+
+
+@pytest.mark.slow
+def test_samples_and_films_are_gathered_even_with_more_processes_than_seeds(folder, capsys):
+    options = ("sample", "--seeds", "7,3", "--steps", 4, "--eta", 1, "--device", "cpu", "--frames",
+               3)
+    for run, out in (("one", None), ("three", folder)):
+        outs = [word for kind in ("npy", "png", "gif") for word in ("--out", f"{run}/a.{kind}")]
+        if out is None:
+            assert alone(*options, *outs) == 0
+        else:
+            code, out, err = ddim(3, *options, *outs)
+            assert code == 0 and not lines(err, "Error"), err
+            assert out.count("\n") == 1 and out.startswith("2 pictures, 4 steps")
+    np.testing.assert_allclose(np.load("three/a.npy"), np.load("one/a.npy"), rtol=0, atol=1e-4)
+    for kind in ("png", "gif"):
+        with Image.open(f"one/a.{kind}") as one, Image.open(f"three/a.{kind}") as three:
+            assert getattr(one, "n_frames", 1) == getattr(three, "n_frames", 1)
+            for i in range(getattr(one, "n_frames", 1)):
+                one.seek(i), three.seek(i)
+                a, b = (np.array(picture.convert("L"), int) for picture in (one, three))
+                assert a.shape == b.shape and abs(a - b).max() <= 1, (kind, i)
+
+
+@pytest.mark.slow
+def test_the_distance_is_that_of_one_process(folder, capsys):
+    options = ("evaluate", "--n", 5, "--steps", 2, "--device", "cpu", "--out")
+    assert alone(*options, "one.json") == 0
+    # Without -- torchrun on Python 3.11 would take --n for an option of its own.
+    code, out, err = launch(2, "-m", "ddim_lib", "--", *map(str, options), "two.json")
+    assert code == 0 and not lines(err, "Error"), err
+    one, two = (json.loads(Path(f"{n}.json").read_text()) for n in ("one", "two"))
+    assert two["distance"] == pytest.approx(one["distance"], rel=1e-3)
+    assert two["hardware"].endswith(", 2 processes") and "process" not in one["hardware"]
+    assert len(lines(out, "distance")) == 1
+    for key in one.keys() - {"distance", "hardware", "seconds"}:
+        assert two[key] == one[key], key
+
+
+# What is wrong before anything begins -------------------------------------------------------------
+
+COMPLETE = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost",
+            "MASTER_PORT": "1"}
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"MASTER_ADDR": None}, "missing here: MASTER_ADDR. Start with torchrun, or unset the others"),
+    ({"RANK": None, "LOCAL_RANK": None}, "missing here: RANK, LOCAL_RANK."),
+    ({"WORLD_SIZE": "two"}, "WORLD_SIZE must be a whole number, got 'two'"),
+    ({"MASTER_PORT": "-1"}, "MASTER_PORT must be a whole number, got '-1'"),
+    ({"RANK": "2"}, "RANK must be below WORLD_SIZE, 2, got 2"),
+])
+def test_half_of_torchruns_variables_are_an_error(change, words, monkeypatch, capsys, folder):
+    for name, value in {**COMPLETE, **change}.items():
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+    assert alone("sample", "--n", 1, "--steps", 1, "--out", "x.npy") == 2
+    err = capsys.readouterr().err
+    assert err.startswith("Error: ") and words in err and err.count("\n") == 1
+    assert not Path("x.npy").exists()
+
+
+@pytest.mark.parametrize("variables", [{}, {**COMPLETE, "WORLD_SIZE": "1"},
+                                       {"MASTER_ADDR": "localhost", "MASTER_PORT": "1"}])
+def test_one_process_joins_nobody(variables, monkeypatch):
+    for name in COMPLETE:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with processes.joined() as tells:
+        assert (processes.rank(), processes.world_size(), processes.local_rank()) == (0, 1, 0)
+        assert tells() and tells() and not dist.is_initialized()
+        rows = torch.ones(2, 1)
+        assert collectives.gather(rows) is rows and collectives.share([1, 2]) == [1, 2]
+        assert [collectives.any_of(flag) for flag in (False, True)] == [False, True]
+
+
+def test_each_process_takes_the_gpu_of_its_number(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert cli_options.chosen_device("auto") == torch.device("cuda")
+    monkeypatch.setattr(cli_options, "world_size", lambda: 3)
+    monkeypatch.setattr(cli_options, "local_rank", lambda: 1)
+    assert cli_options.chosen_device("auto") == torch.device("cuda", 1)
+    assert cli_options.chosen_device("cpu") == torch.device("cpu")
+    monkeypatch.setattr(cli_options, "local_rank", lambda: 2)
+    for name in ("auto", "cuda"):
+        with pytest.raises(click.BadParameter, match="--nproc-per-node at most 2: each process"):
+            cli_options.chosen_device(name)
+
+
+def test_a_batch_that_cannot_be_cut_is_an_error(folder, monkeypatch, capsys):
+    monkeypatch.setattr(cli_train, "world_size", lambda: 3)
+    assert alone(*TINY, "--steps", 2, "--out", "run") == 2
+    err = capsys.readouterr().err
+    assert "'--batch-size'" in err and "divisible by the number of processes, 3, got 4" in err
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("name", ["encode", "weights"])
+def test_other_commands_run_in_one_process(name, monkeypatch, capsys):
+    monkeypatch.setattr("ddim_lib.cli_errors.world_size", lambda: 2)
+    assert alone(name, "--help") == 2
+    assert f"ddim {name} must run in one process, got 2" in capsys.readouterr().err
+
+
+if __name__ == "__main__":
+    PROGRAMS[sys.argv[1]](*sys.argv[2:])
