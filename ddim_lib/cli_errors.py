@@ -42,6 +42,7 @@ class Commands(click.Group):
             raise Failed(str(error)) from error
 
     def resolve_command(self, ctx, args):
+        """The command that was named, if as many processes as there are can run it."""
         name, command, rest = super().resolve_command(ctx, args)
         if world_size() > 1 and name not in TOGETHER:
             raise Failed(f"ddim {name} must run in one process, got {world_size()}: start it "
