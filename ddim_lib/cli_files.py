@@ -59,6 +59,8 @@ def prepare(option: str, paths: Sequence[Path]) -> None:
     for path in paths:
         if path.suffix.lower() == ".mp4":
             require_mp4()
+        if path.suffix and path.is_dir():  # diffusers' weights are a folder, without an ending
+            raise Failed(f"{option} {path} cannot be written: a folder has its name")
         with writing(option, path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=path.parent):

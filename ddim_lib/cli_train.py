@@ -107,7 +107,7 @@ def train(ctx, preset, out, folder, data, download, steps, batch_size, lr, seed,
             trainer.load(checkpoint)
             run = read_run(log, run, trainer.step)
     if is_first():
-        prepare("--out", [checkpoint])
+        prepare("--out", [checkpoint, weights, log])
     click.echo(f"{preset}: {sum(p.numel() for p in trainer.model.parameters()):,} parameters, "
                f"{len(images):,} pictures, steps {trainer.step:,} to {config.steps:,} of "
                f"{config.batch_size} in {trainer.precision} on {hardware(device)}")

@@ -8,8 +8,10 @@ sees and after which no line of the program runs.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 # (event, what its file is called, the same of the source): killed just before it happens.
@@ -56,13 +58,13 @@ def kill_while(moment: str, folder: Path, size: int) -> None:
     victim = os.getpid()
     if os.fork():
         return
+    unfinished = re.compile(rf"\.{pattern.replace('*', '.*')}\.{victim}\.tmp")
     while os.getppid() == victim:
-        for file in folder.glob(f".{pattern}.{victim}.tmp/*"):
-            try:
-                if file.stat().st_size >= size:
-                    os.kill(victim, signal.SIGKILL)
-            except (FileNotFoundError, ProcessLookupError):
-                pass
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for part in filter(unfinished.fullmatch, os.listdir(folder)):
+                for file in os.scandir(folder / part):
+                    if file.stat().st_size >= size:
+                        os.kill(victim, signal.SIGKILL)
     os._exit(0)
 
 

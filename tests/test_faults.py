@@ -1,0 +1,304 @@
+"""What goes wrong on real machines: one clear error, and the last good state stays."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from test_cli import ddim as sampler  # noqa: F401
+from test_cli_train import TINY, assert_error, ddim, files, small_disk  # noqa: F401
+from test_download import CONTENT, MD5, goal, impatient, serve  # noqa: F401
+from test_training import assert_same, everything, run, trainer
+from test_weights import network
+
+from ddim_lib import cli_run
+from ddim_lib.download import DownloadError, download
+from ddim_lib.files import after, check_zip, replacing, waiting, why_not_written
+from ddim_lib.schedule import linear
+from ddim_lib.weights import load_weights, read_facts, save_weights
+from proofs import kill
+
+GONE = 4_194_304  # above Linux's largest process id
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="SIGKILL and ids as on Linux")
+
+
+# Kill -9: make proof does this with twenty kills -------------------------------------------------
+
+@ON_LINUX
+@pytest.mark.slow
+def test_a_run_that_is_killed_three_times_equals_the_undisturbed_one(tmp_path):
+    kill.draw_pictures(tmp_path / "pictures")
+    whole, killed = (kill.Run(tmp_path / name, 24, 3) for name in ("whole", "killed"))
+    whole.finish()
+    assert killed.kill_at("the waiting record is renamed", 1)
+    half = (whole.out / "checkpoint.pt").stat().st_size // 2
+    assert killed.kill_at("a checkpoint is half written", half)
+    assert killed.kills[1]["unfinished"] == ["checkpoint.pt"]
+    assert killed.kill_after(0.05)
+    killed.finish()
+    kill.check(whole, killed)
+    (killed.out / ".checkpoint.pt.1.tmp").mkdir()
+    assert kill.differences(whole.out, killed.out) == ["killed holds .checkpoint.pt.1.tmp"]
+
+
+def test_a_difference_of_one_bit_is_found(ddim, tmp_path):  # noqa: F811
+    """Of what the proof compares; else it would prove nothing."""
+    preset = ("train", kill.PRESET, *kill.OPTIONS, "--steps", 2, "--out", "one")
+    assert ddim(*preset)[0] == 0
+    one, other = tmp_path / "one", tmp_path / "other"
+    shutil.copytree(one, other)
+    assert kill.differences(one, other) == []
+    weights = other / f"{kill.PRESET}.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 1
+    weights.write_bytes(content)
+    log = json.loads((other / "loss.json").read_text())
+    log["loss"][-1]["loss"] += 1e-15
+    log["seconds"] += 1  # which may differ
+    (other / "loss.json").write_text(json.dumps(log))
+    state = torch.load(other / "checkpoint.pt")
+    state["optimizer"]["state"][0]["exp_avg"].view(torch.int32)[0] ^= 1
+    state["global_rng"][7] ^= 1
+    torch.save(state, other / "checkpoint.pt")
+    assert kill.differences(one, other) == [
+        "the bytes of the weights", "what the record says of loss",
+        "the checkpoint's .global_rng", "the checkpoint's .optimizer.state.0.exp_avg"]
+
+
+@ON_LINUX
+def test_what_a_killed_writer_left_goes_with_the_next_writing(tmp_path):
+    path = tmp_path / "x.pt"
+    gone, other, lives = (tmp_path / name for name in (
+        f".x.pt.{GONE}.tmp", f".y.pt.{GONE}.tmp", f".x.pt.{os.getppid()}.tmp"))
+    for folder in (gone, other, lives):
+        folder.mkdir()
+        (folder / "half").write_bytes(b"half")
+    with replacing(path) as temporary:
+        assert temporary.name == "x.pt" and not gone.exists()
+        temporary.write_text("whole")
+    assert path.read_text() == "whole"
+    assert sorted(tmp_path.iterdir()) == sorted([path, other, lives])
+
+
+def test_a_record_is_in_place_only_after_its_file(tmp_path):
+    log = tmp_path / "loss.json"
+    log.write_text("old")
+    with after(log, "new"):
+        assert (log.read_text(), waiting(log).read_text()) == ("old", "new")
+    assert log.read_text() == "new" and list(tmp_path.iterdir()) == [log]
+    with pytest.raises(OSError, match="full"), after(log, "newer"):
+        raise OSError("full")
+    assert log.read_text() == "new" and list(tmp_path.iterdir()) == [log]
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first checkpoint", "a later one"])
+def test_a_record_that_still_waits_is_taken_with_its_checkpoint(first, tmp_path, capsys):
+    run, log = {"data": "d"}, tmp_path / "loss.json"
+    told = '{"data": "d", "seconds": 1, "step": %d, "loss": [{"step": 2, "loss": 1}], ' \
+           '"pending": {"sum": 0.5, "count": %d}}'
+    waiting(log).write_text(told % (4, 2))
+    if not first:
+        log.write_text(told % (3, 1))
+        assert cli_run.read_run(log, run, 3)["pending"]["count"] == 1
+        assert waiting(log).exists()
+    assert cli_run.read_run(log, run, 4)["pending"]["count"] == 2
+    assert list(tmp_path.iterdir()) == [log] and capsys.readouterr().err == ""
+
+
+# A full disk -------------------------------------------------------------------------------------
+
+def lengths(size, n=8):
+    return sorted({0, 1, size // 2, size - 1, *random.Random(0).sample(range(size), n)})
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "weights", "record"])
+def test_wherever_the_disk_is_full_the_old_file_stays(kind, tmp_path):
+    path, t, net = tmp_path / "old", trainer(), network()
+
+    def write():
+        if kind == "checkpoint":
+            t.save(path)
+        elif kind == "weights":
+            save_weights(path, net, linear())
+        else:
+            with after(path, "x" * 9000):
+                pass
+
+    write()
+    before = path.read_bytes()
+    run(t, 2)
+    for length in lengths(len(before)):
+        with small_disk(length), pytest.raises(Exception) as caught:  # noqa: B017
+            write()
+        assert why_not_written(caught.value) == "File too large", length
+        assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path], length
+
+
+@pytest.mark.parametrize("ending", ["png", "gif", "mp4", "npy", "safetensors"])
+def test_wherever_the_disk_is_full_the_old_samples_stay(ending, sampler, tmp_path):  # noqa: F811
+    command = ("sample", "--weights", "tiny.safetensors", "--n", 2, "--steps", 2, "--out",
+               f"x.{ending}")
+    assert sampler(*command)[0] == 0
+    size = (tmp_path / f"x.{ending}").stat().st_size
+    (tmp_path / f"x.{ending}").write_text("older samples")
+    before = files(tmp_path)
+    for length in lengths(size, 2):
+        with small_disk(length):
+            result = sampler(*command)
+        assert_error(result, f"--out x.{ending} cannot be written: ", "before is untouched")
+        if ending != "mp4":  # its writer is another program, with words of its own
+            assert "File too large" in result[2]
+        assert files(tmp_path) == before, length
+
+
+def test_a_download_on_a_full_disk_goes_on_when_there_is_room(serve, goal):  # noqa: F811
+    server = serve()
+    with small_disk(70_000), pytest.raises(OSError, match="File too large") as caught:
+        download([server.url], goal, md5=MD5)
+    assert not isinstance(caught.value, DownloadError)
+    (part,) = goal.parent.iterdir()
+    assert part.name == "file.bin.part" and CONTENT.startswith(part.read_bytes())
+    have = part.stat().st_size
+    assert download([server.url], goal, md5=MD5).read_bytes() == CONTENT
+    assert server.asked == [None, f"bytes={have}-"] and 0 < have <= 70_000
+
+
+@ON_LINUX
+def test_a_download_that_is_killed_goes_on(serve, goal):  # noqa: F811
+    server = serve()
+    goal.parent.mkdir()
+    slow = ("import sys, time; from pathlib import Path; from ddim_lib import download as d\n"
+            "real, d.CHUNK = d._read, 10_000\n"
+            "def read(answer):\n    time.sleep(0.2)\n    return real(answer)\n"
+            "d._read = read; d.download([sys.argv[1]], Path(sys.argv[2]), md5=sys.argv[3])")
+    process = subprocess.Popen([sys.executable, "-c", slow, server.url, str(goal), MD5],
+                               stderr=subprocess.DEVNULL)
+    part, end = goal.with_name("file.bin.part"), time.monotonic() + 60
+    while not (part.exists() and part.stat().st_size > 20_000) and time.monotonic() < end:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL and not goal.exists()
+    have = part.stat().st_size
+    assert 0 < have < len(CONTENT)
+    assert download([server.url], goal, md5=MD5).read_bytes() == CONTENT
+    assert server.asked == [None, f"bytes={have}-"]
+
+
+# Damaged files -----------------------------------------------------------------------------------
+
+def test_a_checkpoint_cut_anywhere_is_an_error_and_changes_nothing(tmp_path):
+    path, t = tmp_path / "run.pt", trainer()
+    t.save(path)
+    content, before = path.read_bytes(), everything(t)
+    for length in lengths(len(content), 30):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match="run.pt is not a checkpoint of this library, or is d"):
+            t.load(path)
+    assert_same(everything(t), before)
+
+
+def test_weights_cut_anywhere_are_an_error(tmp_path):
+    path = tmp_path / "net.safetensors"
+    save_weights(path, network(), linear())
+    content = path.read_bytes()
+    for length in lengths(len(content), 30):
+        path.write_bytes(content[:length])
+        for read in (load_weights, read_facts):
+            with pytest.raises(ValueError, match="net.safetensors is not a safetensors file, or"):
+                read(path)
+
+
+def test_one_flipped_bit_never_changes_what_a_checkpoint_holds(tmp_path):
+    """Refused, or in a byte that holds nothing (padding, a time)."""
+    path, t, other, chance = tmp_path / "run.pt", trainer(), trainer(seed=9), random.Random(0)
+    run(t, 2)
+    t.save(path)
+    content, noticed = path.read_bytes(), 0
+    for _ in range(100):
+        flipped = bytearray(content)
+        flipped[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+        path.write_bytes(flipped)
+        try:
+            other.load(path)
+        except ValueError as error:
+            assert "run.pt is not a checkpoint of this library, or is damaged" in str(error)
+            noticed += 1
+        else:
+            assert_same(everything(other), everything(t))
+    assert noticed > 80
+
+
+def test_a_weight_that_flipped_is_named_with_its_entry(tmp_path):
+    t, path = trainer(), tmp_path / "run.pt"
+    t.save(path)
+    content = bytearray(path.read_bytes())
+    content[content.index(t.model.conv_in.weight.detach().numpy().tobytes()) + 5] ^= 16
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"the checksum of its entry archive/data/\d+ differs"):
+        check_zip(path)
+    torch.load(path)  # which notices nothing
+
+
+def test_a_flipped_header_of_weights_is_a_clear_error_or_still_a_network(tmp_path):
+    """The numbers themselves have no checksum in safetensors."""
+    path, chance = tmp_path / "net.safetensors", random.Random(1)
+    save_weights(path, network(), linear(), steps=3)
+    content, noticed = path.read_bytes(), 0
+    end = 8 + int.from_bytes(content[:8], "little")
+    for _ in range(300):
+        flipped = bytearray(content)
+        flipped[chance.randrange(end)] ^= 1 << chance.randrange(8)
+        path.write_bytes(flipped)
+        try:
+            load_weights(path)
+        except ValueError as error:
+            assert "net.safetensors" in str(error), str(error)
+            noticed += 1
+    assert noticed > 250
+
+
+# Folders that are in the way, numbers that are none -----------------------------------------------
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "digits.safetensors", "loss.json"])
+def test_a_folder_with_a_files_name_is_told_before_the_training(name, ddim, tmp_path,  # noqa: F811
+                                                                 monkeypatch):
+    (tmp_path / "run" / name).mkdir(parents=True)
+    monkeypatch.setattr("ddim_lib.cli_train.train_until_the_end", None)
+    assert_error(ddim(*TINY, "--out", "run"), "'--out'", f"run already holds a run ({name})")
+    assert_error(ddim(*TINY, "--out", "run", "--force"),
+                 f"--out run/{name} cannot be written: a folder has its name")
+    assert os.listdir(tmp_path / "run") == [name]
+
+
+def test_a_loss_that_turns_nan_keeps_the_last_checkpoint_and_the_older_weights(
+        ddim, tmp_path, monkeypatch):  # noqa: F811
+    """The optimiser meets a NaN in step 5; the checkpoint of step 4 stays and can be continued."""
+    command = (*TINY, "--steps", 8, "--every", 2, "--out")
+    assert ddim(*command, "whole")[0] == 0 and ddim(*command, "run", "--seed", 1)[0] == 0
+    weights = (tmp_path / "run" / "digits.safetensors").read_bytes()
+    plain, count = torch.optim.Adam.step, 0
+
+    def spoil(self, *arguments, **options):
+        nonlocal count
+        count += 1
+        if count == 5:
+            self.param_groups[0]["params"][0].grad[0] = torch.nan
+        return plain(self, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.Adam, "step", spoil)
+        result = ddim(*command, "run", "--force")
+    assert_error(result, "the loss is not finite at step 6", "a smaller --lr than 0.002",
+                 "the last checkpoint is untouched")
+    assert (tmp_path / "run" / "digits.safetensors").read_bytes() == weights
+    assert torch.load(tmp_path / "run" / "checkpoint.pt")["step"] == 4
+    assert ddim(*command, "run", "--resume")[0] == 0
+    assert torch.equal(load_weights(tmp_path / "run" / "digits.safetensors")[0].conv_in.weight,
+                       load_weights(tmp_path / "whole" / "digits.safetensors")[0].conv_in.weight)
