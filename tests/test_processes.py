@@ -25,7 +25,7 @@ from test_cli_train import TINY, files, stopped_after
 from torch import nn
 
 import ddim_lib
-from ddim_lib import cli_options, cli_train, collectives, processes
+from ddim_lib import cli_options, cli_sample, cli_train, collectives, processes
 from ddim_lib.cli import main
 from ddim_lib.datasets import to_float
 from ddim_lib.training import Trainer, TrainingConfig, learning_rate, noise_prediction_loss
@@ -34,7 +34,7 @@ NETWORK = ddim_lib.UNetConfig(8, 1, 16, (1, 2), 1, (4,), dropout=0.0, groups=8)
 # Gradients of a tenth of their norm: clipping before the mean would show.
 CONFIG = TrainingConfig(steps=6, batch_size=4, lr=1e-3, warmup=3, grad_clip=0.05, ema_decay=0.9,
                         autocast="fp32", flip=True, seed=7)
-# Measured after 6 steps: losses 2e-7, weights 2e-7. The rate alone moves a weight by 4e-3.
+# Measured after 6 steps: losses 2e-7, weights 2e-7. Adam has moved weights by up to 2e-3.
 LOSS, WEIGHT = 1e-5, 1e-4
 
 
@@ -167,8 +167,10 @@ def planted(where):
     if where == "nan" and me == 1:
         ddim_lib.UNet.forward = lambda self, x, t, forward=ddim_lib.UNet.forward: (
             forward(self, x, t) * (math.nan if count == 2 else 1))
-    if where == "stop" and me == 0:  # a slow disk: the other must not end before
+    if where == "stop" and me == 0:  # a slow disk, and slow words: the other must not end before
         torch.save = lambda *arguments: (time.sleep(1.5), save(*arguments))
+        go_on = cli_train.go_on
+        cli_train.go_on = lambda ctx: (time.sleep(1.5), go_on(ctx))[1]
     if where == "disk" and me == 0:
         def full(state, file):
             raise OSError(28, "No space left on device")
@@ -571,6 +573,16 @@ def test_a_batch_that_cannot_be_cut_is_an_error(folder, monkeypatch, capsys):
     err = capsys.readouterr().err
     assert "'--batch-size'" in err and "divisible by the number of processes, 3, got 4" in err
     assert not Path("run").exists()
+
+
+def test_who_has_no_pictures_writes_none(folder, monkeypatch, capsys):
+    """interpolate in another process than the first."""
+    monkeypatch.setattr(cli_sample, "is_first", lambda: False)
+    monkeypatch.setattr(cli_sample, "sample_together", lambda *_, **options: seen.append(options))
+    seen = []
+    assert alone("interpolate", "--frames", 3, "--steps", 2, "--out", "new/x.npy") == 0
+    assert len(seen) == 1 and seen[0]["x_T"].shape == (3, 1, 28, 28)
+    assert capsys.readouterr().out == "" and not Path("new").exists()
 
 
 @pytest.mark.parametrize("name", ["encode", "weights"])
