@@ -92,6 +92,11 @@ class Maker:
         notebook.cells.insert(at + 1, code("def helper(x):\n    return x * x"))
         notebook.cells.insert(at + 2, code("1 / 0"))
 
+        made["names of Python taken"] = notebook = self.answered()
+        at = self.place(notebook, "setup")
+        taken = "print max len set abs isinstance getattr hasattr setattr RuntimeError".split()
+        notebook.cells.insert(at + 1, code("\n".join(f"{name} = 3" for name in taken)))
+
         made["another type"] = notebook = self.answered()
         at = self.place(notebook, "square")
         notebook.cells[at] = text(SQUARE)

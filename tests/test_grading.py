@@ -15,6 +15,8 @@ import nbformat
 import psutil
 import pytest
 import submissions
+from grading.reading import outputs
+from grading.work import unshadowed
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_SECONDS, TOTAL_SECONDS, LONGEST = 5, 60, 600
@@ -36,6 +38,7 @@ EXPECTED = {
     "merged": FULL,
     "turned round": FULL,
     "cells of one's own": FULL,
+    "names of Python taken": FULL,
     "another type": FULL,
     "syntax error": NO_CUBE,
     "raises": NO_CUBE,
@@ -431,3 +434,26 @@ got["processes"] = sum(name.isdigit() for name in os.listdir("/proc"))
 shutil.rmtree("{hidden}", ignore_errors=True)
 print(json.dumps({{k: v if isinstance(v, (bool, int, str)) else True for k, v in got.items()}}))
 """
+
+
+def test_a_tests_names_are_pythons_own():
+    source = (
+        "class A(B):\n    def __init__(self):\n        super().__init__()\n"
+        "max = 4\nassert max == 4 and abs(-1) == len('a')\n"
+    )
+    made = unshadowed(source)
+    assert "super().__init__()" in made and "max == 4" in made
+    assert "_builtins.abs(-1) == _builtins.len('a')" in made
+    spoilt = {"B": object, "abs": None, "len": 3}
+    exec(made, spoilt)
+    assert spoilt["A"]()
+
+
+def test_a_progress_bar_in_a_picture_cell_is_left_out():
+    bar = {"model_id": "1", "version_major": 2, "version_minor": 0}
+    kept = outputs([
+        {"output_type": "display_data", "metadata": {},
+         "data": {"application/vnd.jupyter.widget-view+json": bar, "text/plain": "100%"}},
+        {"output_type": "display_data", "metadata": {}, "data": {"image/png": "AAAA"}},
+    ])
+    assert [output["data"] for output in kept] == [{"text/plain": "100%"}, {"image/png": "AAAA"}]

@@ -6,6 +6,17 @@ def _grading():
     import sys
     import types
 
+    # Names of this function's own: a student's `max = 3` must not reach them.
+    from builtins import (  # noqa: UP029
+        RuntimeError,
+        getattr,
+        hasattr,
+        len,
+        max,
+        set,
+        setattr,
+    )
+
     most = 100_000  # letters that a cell may print
     left = [most]
     shell = get_ipython()  # noqa: F821

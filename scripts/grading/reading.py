@@ -64,7 +64,9 @@ def outputs(handed_in) -> list:
                 text = joined(output.text)
                 made = nbformat.v4.new_output("stream", name="stdout", text=text)
             elif kind in {"display_data", "execute_result"}:
-                data = {str(k): joined(v) for k, v in output.data.items()}
+                # A progress bar's widget has no picture of itself, and no page can draw it.
+                data = {str(k): joined(v) for k, v in output.data.items()
+                        if str(k).startswith(("text/", "image/"))}
                 made = nbformat.v4.new_output("display_data", data=data)
             else:
                 text = f"{output.ename}: {output.evalue}"
