@@ -201,8 +201,9 @@ def own_generator():
     before = torch.get_rng_state()
     yield
     if not torch.equal(before, torch.get_rng_state()):
-        raise CheckFailed("your function draws from torch's global generator; pass generator= on, "
-                          "so that the same seed gives the same numbers")
+        raise CheckFailed("your function draws from torch's global generator; pass generator= on "
+                          "to every draw (and see that it is not None), so that the same seed "
+                          "gives the same numbers")
 
 
 def _number(what: str, got) -> float:
