@@ -104,6 +104,8 @@ def test_a_subsequence_is_even_and_its_own_list(T, data):  # noqa: N803
         gaps = [b - a for a, b in zip(taus, taus[1:], strict=False)]
         assert not gaps or max(gaps) - min(gaps) <= 1
         assert {*gaps} <= {T // S, T // S + 1}
+    for i, t in enumerate(timesteps(T, S, "trailing"), start=1):
+        assert t * S <= T * i < (t + 1) * S  # floor(T i / S)
     # One is the other, shifted and mirrored: both leave out the same number of levels.
     assert [T + 1 - t for t in reversed(timesteps(T, S, "leading"))] == [
         -(-T * i // S) for i in range(1, S + 1)]
