@@ -101,7 +101,11 @@ def after(path: str | Path, content: str) -> Iterator[None]:
 
 
 def waiting(path: str | Path) -> Path:
-    """Where :func:`after` keeps the new version of a file until the other one is written."""
+    """Where :func:`after` keeps the new version of a file until the other one is written.
+
+    Args:
+        path: the file.
+    """
     return Path(path).with_name(f".{Path(path).name}.next")
 
 

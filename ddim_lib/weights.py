@@ -98,6 +98,9 @@ def load_weights(path: str | Path, device: str | torch.device = "cpu") -> tuple[
         schedule = from_dict(json.loads(header["schedule"]))
         copies = {key: value.to(torch.float32, copy=True) for key, value in load_file(path).items()}
         model.load_state_dict(copies, assign=True)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: what the file says of itself is damaged, it is not JSON "
+                         f"({error})") from error
     except (ValueError, RuntimeError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"the tensors of {path} do not fit its own description: {error}"
                          ) from error

@@ -201,7 +201,8 @@ def test_a_description_that_lies_is_an_error_and_takes_no_memory(change, tmp_pat
         return ddim_lib.UNet(config)
 
     monkeypatch.setattr(weights, "UNet", build)
-    with pytest.raises(ValueError, match="the tensors of .*x.safetensors do not fit its own desc"):
+    with pytest.raises(ValueError, match="(the tensors of .*x.safetensors do not fit its "
+                                         "own description|x.safetensors: .*it is not JSON)"):
         load_weights(path)
     assert set(places) <= {"meta"}
 
