@@ -170,7 +170,7 @@ def planted(where):
     if where == "stop" and me == 0:  # a slow disk, and slow words: the other must not end before
         torch.save = lambda *arguments: (time.sleep(1.5), save(*arguments))
         go_on = cli_train.go_on
-        cli_train.go_on = lambda ctx: (time.sleep(1.5), go_on(ctx))[1]
+        cli_train.go_on = lambda ctx: (time.sleep(6), go_on(ctx))[1]  # PyTorch takes 2 to end
     if where == "disk" and me == 0:
         def full(state, file):
             raise OSError(28, "No space left on device")
@@ -178,7 +178,12 @@ def planted(where):
 
 
 def command(where, *arguments):
+    def refuse(source, target):
+        raise AssertionError(f"{target} is written by rank {os.environ['RANK']}")
+
     planted(where)
+    if os.environ["RANK"] != "0":
+        os.replace = refuse  # with which every file of the library takes its place
     main(list(arguments))
 
 
@@ -429,7 +434,7 @@ def test_a_run_is_stopped_in_two_goes_on_in_one_and_ends_in_two(folder, capsys):
     with stopped_after(2, signal.SIGTERM):
         assert alone(*options, "--out", "run", "--resume") == 130
     assert torch.load("run/checkpoint.pt", weights_only=True)["step"] == 5
-    code, out, err = launch(2, "-m", "ddim_lib", *map(str, options), "--out", "run", "--resume")
+    code, out, err = ddim(2, *options, "--out", "run", "--resume")
     assert code == 0, err
     assert "steps 5 to 6 of 4" in out and "2 processes" in out and out.count("\n") == 2
 
