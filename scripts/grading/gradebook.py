@@ -11,11 +11,23 @@ from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde, GenerateFeedback
 from nbgrader.preprocessors import CheckCellMetadata, LimitOutput, SaveAutoGrades
 
+from . import formulas
+
 POLICY = (
     '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
     "img-src data:; style-src 'unsafe-inline'\">"
 )
-STYLE = "<style>table td, table th { padding: 0.2em 1em 0.2em 0; vertical-align: top; }</style>"
+STYLE = """<style>
+table td, table th { padding: 0.2em 1em 0.2em 0; vertical-align: top; }
+math[display=block], .highlight pre, .output_area pre { max-width: 100%; }
+math[display=block], .highlight pre, .output_area pre { overflow-x: auto !important; }
+math[display=block] { overflow-y: hidden; }
+.input_area, .output_area, .inner_cell { min-width: 0; max-width: 100%; }
+@media (max-width: 40em) {
+  .rendered_html li { list-style-position: inside; overflow-x: auto; overflow-y: hidden; }
+  #notebook-container { padding: 0.5em; }
+}
+</style>"""
 # Its picture is not in the page.
 BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\n*")
 HIDDEN = "# Further tests ran here."
@@ -84,7 +96,7 @@ def feedback(
     path = root / "feedback" / student / assignment.name / f"{assignment.name}.html"
     title = html.escape(f"{assignment.name}: {name}")
     page = titled(harmless(path.read_text(encoding="utf-8")), title)
-    return told_by_name(page, still_open)
+    return told_by_name(formulas.shown(page), still_open)
 
 
 def told_to_students(cell, assignment: Assignment) -> None:
