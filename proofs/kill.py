@@ -192,6 +192,7 @@ def prove(folder: Path, *, kills: int = 20, steps: int = 400, every: int = 7, se
     runs = at_random(folder, whole, seconds, kills, seed, every)
     last = at_moments(folder, whole, moments, seed, every) if moments else None
     return {"command": shlex.join(["ddim", *whole.arguments]), "seed": seed, "steps": steps,
+            "threads_of_a_run": 1,
             "undisturbed_seconds": round(seconds, 1),
             "random_kills": sum(len(run.kills) for run in runs), "runs": len(runs),
             "killed": [kill for run in runs for kill in run.kills],
