@@ -12,7 +12,7 @@ MODEL := book/_assets/live/model.bin
 ALPHA := book/_assets/live/alpha.json
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg --nbval-cell-timeout=600
 
-.PHONY: help setup book pdf course test proof notebooks release grade serve clean lock address
+.PHONY: help setup book pdf course test proof notebooks release grade gradescope serve clean lock address
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,6 +64,9 @@ grade: $(READY)  ## make grade SUBMISSIONS=folder: points and feedback; the guid
 	  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)") $(if $(OUT),--out "$(OUT)") \
 	  $(if $(MANUAL),--manual "$(MANUAL)") $(if $(JOBS),--jobs "$(JOBS)") \
 	  $(if $(COURSE),--course "$(COURSE)") $(OPTIONS)
+
+gradescope: $(READY)  ## a zip for Gradescope's autograder for each assignment, in _build/gradescope
+	$(PY) scripts/gradescope.py $(if $(COURSE),--course "$(COURSE)") $(OPTIONS)
 
 serve: $(READY)  ## open the built book in a browser
 	@test -f _build/html/index.html || { echo "There is no built book yet: make book"; exit 1; }

@@ -191,17 +191,23 @@ def names(course: Path = COURSE) -> list[str]:
     return sorted(path.stem for path in (course / "source").glob("*/*.ipynb"))
 
 
+def source(name: str, course: Path = COURSE) -> Assignment:
+    """An assignment without its release. Raises Malformed if the source is not in form."""
+    path = course / "source" / name / f"{name}.ipynb"
+    if not path.exists():
+        raise Malformed(f"there is no assignment {name!r}; there are {', '.join(names(course))}")
+    assignment = Assignment(name, read(path), nbformat.v4.new_notebook())
+    assignment.check()
+    return assignment
+
+
 def load(name: str, work: Path, course: Path = COURSE, gradebook: bool = False) -> Assignment:
     """Read an assignment and let nbgrader make its release, in the folder `work`.
 
     With `gradebook` its cells and points go to work/gradebook.db, as grading needs them.
     Raises Malformed if the source is not in form, or nbgrader's own errors.
     """
-    path = course / "source" / name / f"{name}.ipynb"
-    if not path.exists():
-        raise Malformed(f"there is no assignment {name!r}; there are {', '.join(names(course))}")
-    assignment = Assignment(name, read(path), nbformat.v4.new_notebook())
-    assignment.check()
+    path, assignment = course / "source" / name / f"{name}.ipynb", source(name, course)
     place = work / "source" / name
     place.mkdir(parents=True, exist_ok=True)
     (place / path.name).write_bytes(path.read_bytes())

@@ -157,3 +157,67 @@ def test_a_file_that_is_neither_folder_nor_zip_is_an_error(tmp_path):
     (tmp_path / "list.txt").write_text("x")
     with pytest.raises(ValueError, match="folder or a zip file: list.txt"):
         intake.collect(tmp_path / "list.txt", NAMES)
+
+
+METADATA = """---
+submission_501:
+  :submitters:
+  - :name: Ada Lovelace
+    :sid: '100'
+    :email: ada@example.org
+  :created_at: 2026-03-01 10:00:00.000000000 Z
+  :score: 0.0
+submission_502:
+  :submitters:
+  - :name: Bob Li
+    :sid: '200'
+    :email: bob@example.org
+  - :name: Cleo Li
+    :sid: '201'
+submission_503:
+  :submitters:
+  - :name: Dan Ray
+    :sid:
+    :email: dan@example.org
+submission_504:
+  :submitters:
+  - :name: Dan Ray
+    :sid: 400
+submission_505:
+  :submitters:
+  - :name: Eve
+"""
+EXPORT = {
+    "submission_501/noise.ipynb": b"1", "submission_502/work/noise__bob.ipynb": b"2",
+    "submission_502/work/noise__cleo.ipynb": b"3", "submission_503/noise.ipynb": b"4",
+    "submission_504/x.zip": packed({"noise.ipynb": b"5"}), "submission_505/essay.pdf": b"",
+    "submission_999/noise.ipynb": b"6",
+}
+OWNERS = {
+    "Ada Lovelace": [b"1"], "Bob Li, Cleo Li": [b"2", b"3"], "Dan Ray dan@example.org": [b"4"],
+    "Dan Ray 400": [b"5"], "Eve": [], "submission_999": [b"6"],
+}
+
+
+@pytest.mark.parametrize("around", ["", "assignment_9100_export/"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_gradescopes_metadata_name_the_students(tmp_path, around, zipped):
+    members = {f"{around}{path}": data for path, data in EXPORT.items()}
+    members[f"{around}submission_metadata.yml"] = METADATA.encode()
+    place = tmp_path / "export.zip"
+    if zipped:
+        place.write_bytes(packed(members))
+    else:
+        place = tmp_path / "export"
+        for path, data in members.items():
+            (place / path).parent.mkdir(parents=True, exist_ok=True)
+            (place / path).write_bytes(data)
+    assert found(place) == OWNERS
+
+
+@pytest.mark.parametrize("data", [b"a: [", b"- 1", b"submission_1: {}", b"a: !ruby/object:X {}",
+                                  b"submission_1: {':submitters': [x]}"])
+def test_metadata_of_another_form_are_an_error(tmp_path, data):
+    (tmp_path / "submission_metadata.yml").write_bytes(data)
+    with pytest.raises(ValueError, match="submission_metadata.yml is not as Gradescope writes it"):
+        intake.collect(tmp_path, NAMES)

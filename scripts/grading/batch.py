@@ -44,7 +44,8 @@ class Job:
 class Batch:
     """Results go to `out`; it keeps what is graded, so that a second call grades what is new."""
 
-    def __init__(self, course: Path, out: Path, limits: Limits, hidden: list[Path], say=print):
+    def __init__(self, course: Path, out: Path, limits: Limits, hidden: list[Path], say=print,
+                 user: int | None = None):
         self.course, self.out, self.limits, self.say = course, out, limits, say
         self.root = out / WORK
         self.root.mkdir(parents=True, exist_ok=True)
@@ -52,7 +53,7 @@ class Batch:
         self.state = {}
         if self.state_file.exists():
             self.state = json.loads(self.state_file.read_text(encoding="utf-8"))
-        self.settings = isolation.places([course, out, *hidden])
+        self.settings = isolation.places([course, out, *hidden], user)
         self.known: dict[str, Assignment] = {}
 
     def assignment(self, name: str) -> Assignment:
@@ -70,33 +71,35 @@ class Batch:
 
     def jobs(self, place: Path, only: str | None) -> list[Job]:
         """One job for each student and assignment, and one for each file without any."""
+        students = intake.collect(place, assignments.names(self.course))
+        return [job for student in students for job in self.jobs_of(student, only)]
+
+    def jobs_of(self, student: intake.Student, only: str | None) -> list[Job]:
         names = [only] if only else assignments.names(self.course)
-        found = []
-        for student in intake.collect(place, assignments.names(self.course)):
-            read: dict[str, list] = {}
-            faults = []
-            for file in student.notebooks:
-                try:
-                    if file.fault:
-                        raise reading.Unreadable(file.fault)
-                    cells = reading.parse(file.data)
-                    read.setdefault(self.which(cells, names), []).append((file, cells))
-                except reading.Unreadable as error:
-                    faults.append(Job(student.name, only or "", why=f"{file.path.name}: {error}"))
-            for name, files in read.items():
-                file, cells = files[-1]
-                digest = hashlib.sha256(file.data + self.sources(name)).hexdigest()
-                own = hashlib.sha256(file.data).hexdigest()
-                note = "" if len(files) == 1 else f"{len(files)} notebooks; {file.path} counts"
-                found.append(Job(student.name, name, cells, digest, own, note=note))
-            if read:  # what else the student handed in is no submission of its own
-                others = [job.why for job in faults]
-                found[-1].note = "; ".join([*filter(None, [found[-1].note]), *others])
-            else:
-                found += faults[:1]
-            if not read and not faults:
-                there = ", ".join(student.others[:5]) or "no file"
-                found.append(Job(student.name, only or "", why=f"no notebook, but {there}"))
+        found, faults = [], []
+        read: dict[str, list] = {}
+        for file in student.notebooks:
+            try:
+                if file.fault:
+                    raise reading.Unreadable(file.fault)
+                cells = reading.parse(file.data)
+                read.setdefault(self.which(cells, names), []).append((file, cells))
+            except reading.Unreadable as error:
+                faults.append(Job(student.name, only or "", why=f"{file.path.name}: {error}"))
+        for name, files in read.items():
+            file, cells = files[-1]
+            digest = hashlib.sha256(file.data + self.sources(name)).hexdigest()
+            own = hashlib.sha256(file.data).hexdigest()
+            note = "" if len(files) == 1 else f"{len(files)} notebooks; {file.path} counts"
+            found.append(Job(student.name, name, cells, digest, own, note=note))
+        if read:  # what else the student handed in is no submission of its own
+            others = [job.why for job in faults]
+            found[-1].note = "; ".join([*filter(None, [found[-1].note]), *others])
+        else:
+            found += faults[:1]
+        if not read and not faults:
+            there = ", ".join(student.others[:5]) or "no file"
+            found.append(Job(student.name, only or "", why=f"no notebook, but {there}"))
         return found
 
     def which(self, cells: list[dict], names: list[str]) -> str:
@@ -115,7 +118,9 @@ class Batch:
 
     def grade(self, place: Path, only: str | None, workers: int, again: bool) -> list[Job]:
         """Grade what is new in `place`; returns all jobs. What fails is noted, never raised."""
-        every = self.jobs(place, only)
+        return self.grade_jobs(self.jobs(place, only), workers, again)
+
+    def grade_jobs(self, every: list[Job], workers: int = 1, again: bool = False) -> list[Job]:
         for job in every:
             if job.note:
                 self.say(f"{job.student} {job.assignment}: {job.note}")

@@ -4,6 +4,7 @@
     alice_noise.ipynb, noise__alice.ipynb          one file a student; the second is what pack makes
     Ada Lovelace_123_assignsubmission_file_/...    Moodle, with and without folders
     lovelaceada_LATE_123_456_noise-1.ipynb         Canvas
+    submission_501/...                             Gradescope, whose submission_metadata.yml names
     alice.zip                                      any of these packed; also the whole folder
 
 A folder around them all, and one whose files name several students, is no student.
@@ -16,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+
+from . import gradescope_export
 
 LARGEST = 100_000_000  # bytes of a file that is read at all
 MOST_IN_ZIP = 200
@@ -48,25 +51,62 @@ class Student:
     notebooks: list[File] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
 
+    def add(self, file: File) -> None:
+        if file.path.suffix.lower() == ".ipynb" or file.fault:
+            self.notebooks.append(file)
+        elif file.path.name:
+            self.others.append(file.path.name)
+
 
 def collect(place: Path, assignments: list[str]) -> list[Student]:
     """The students whose work lies in `place`, a folder or a zip file, by name."""
     every = list(files(place))
+    students: dict[str, Student] = {}
+    every = gradescope(every, students)
     paths = unwrapped([file.path for file in every], assignments)
     shared = of_several(paths, assignments)
-    students: dict[str, Student] = {}
     for file, path in zip(every, paths, strict=True):
         name = student_of(path, assignments)
         if path.parts[0] in shared:
             name = inner(path, assignments) or name
-        student = students.setdefault(name, Student(name))
-        if file.path.suffix.lower() == ".ipynb" or file.fault:
-            student.notebooks.append(file)
-        elif file.path.name:
-            student.others.append(file.path.name)
+        students.setdefault(name, Student(name)).add(file)
     for student in students.values():
         student.notebooks.sort(key=lambda file: file.order)
     return sorted(students.values(), key=lambda student: student.name)
+
+
+def gradescope(every: list[File], students: dict[str, Student]) -> list[File]:
+    """Give the folders that Gradescope's metadata name to their students; returns the other files.
+
+    A group is one student here, called after all of them. Raises ValueError if the metadata cannot
+    be read, since without them nobody's name is known.
+    """
+    owner: dict[PurePosixPath, str] = {}
+    for metadata in [file for file in every if file.path.name == gradescope_export.NAME]:
+        place = metadata.path.parent
+        named = gradescope_export.submitters(metadata.data, str(metadata.path))
+        below = [f.path.relative_to(place).parts for f in every if f.path.is_relative_to(place)]
+        named = {parts[0]: parts[0] for parts in below if len(parts) > 1} | named
+        owner |= {place / folder: who for folder, who in named.items()}
+    for who in owner.values():  # a folder may hold nothing
+        students.setdefault(who, Student(who))
+    others = []
+    for file in every:
+        folder = next((f for f in owner if f in file.path.parents), None)
+        if folder is not None:
+            students[owner[folder]].add(file)
+        elif file.path.name != gradescope_export.NAME:
+            others.append(file)
+    return others
+
+
+def of_one(place: Path, name: str) -> Student:
+    """All that lies in `place` as one student's, whatever the files and folders are called."""
+    student = Student(name)
+    for file in files(place):
+        student.add(file)
+    student.notebooks.sort(key=lambda file: file.order)
+    return student
 
 
 def unwrapped(paths: list[PurePosixPath], assignments: list[str]) -> list[PurePosixPath]:
@@ -160,7 +200,7 @@ def in_zip(data: bytes, inside: PurePosixPath, time: float, depth: int = 0) -> I
         yield File(place, fault=f"the zip file holds more than {MOST_IN_ZIP} files")
         return
     for member, path in parts:
-        wanted = path.suffix.lower() in {".ipynb", ".zip"}
+        wanted = path.suffix.lower() in {".ipynb", ".zip"} or path.name == gradescope_export.NAME
         if wanted and member.file_size > LARGEST:
             yield File(inside / path, fault=f"larger than {LARGEST // 10**6} MB when unpacked")
             continue

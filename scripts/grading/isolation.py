@@ -19,9 +19,10 @@ SCRIPTS = Path(__file__).resolve().parent.parent
 GRACE = 60  # seconds beyond the limit for all cells, for starting and ending kernels
 
 
-def places(hidden: list[Path]) -> dict:
+def places(hidden: list[Path], user: int | None = None) -> dict:
     """The sandbox's settings: nothing of the home folder, the checkout and the folders `hidden`,
-    but Python, its packages and the library with its data."""
+    but Python, its packages and the library with its data. `user`: the number of a user who runs
+    nothing else, if root grades."""
     # Not imported: that takes seconds.
     library = Path(importlib.util.find_spec("ddim_lib").origin).resolve().parent
     shown = [sys.prefix, sys.base_prefix, library, library.parent / "data"]
@@ -30,6 +31,7 @@ def places(hidden: list[Path]) -> dict:
     settings = {
         "hidden": sorted({str(path.resolve()) for path in folders}),
         "shown": sorted({str(path) for path in shown}),
+        "user": user,
     }
     with tempfile.TemporaryDirectory() as work:
         probe = settings | {"work": work, "folder": work}
@@ -39,6 +41,7 @@ def places(hidden: list[Path]) -> dict:
 def described(settings: dict) -> str:
     """One line for the grader's user."""
     there = [said for name, said in sandbox.NAMES.items() if name in settings["measures"]]
+    there += [sandbox.OWN_USER] if settings.get("user") is not None else []
     lacking = [said for name, said in sandbox.NAMES.items() if name not in settings["measures"]]
     line = "Isolation: " + ("; ".join(there) or "none")
     return line + ("" if not lacking else f". NOT on this system: {'; '.join(lacking)}")

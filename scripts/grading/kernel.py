@@ -20,6 +20,7 @@ import zmq
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.connect import write_connection_file
 
+from . import sandbox
 from .listening import Heard, take
 
 HERE = Path(__file__).resolve().parent
@@ -62,6 +63,7 @@ def environment(work: Path) -> dict[str, str]:
     return {
         "PATH": os.pathsep.join([beside, "/usr/local/bin", "/usr/bin", "/bin"]),
         "HOME": home,
+        "USER": "student",
         "IPYTHONDIR": home + "/.ipython",
         "JUPYTER_CONFIG_DIR": home + "/.jupyter",
         "MPLCONFIGDIR": str(work / "matplotlib"),
@@ -80,11 +82,20 @@ def environment(work: Path) -> dict[str, str]:
     }
 
 
+def hand_over(work: Path, user: int) -> None:
+    """Give the folders below `work` to another user; what lies in `work` itself stays ours."""
+    for folder in (work.parent, work):
+        folder.chmod(0o711)
+    for folder in [path for path in work.iterdir() if path.is_dir()]:
+        for path in [folder, *folder.rglob("*")]:
+            os.chown(path, user, user)
+
+
 class Kernel:
     """`work` is an empty folder of its own; `settings` are the sandbox's."""
 
     def __init__(self, work: Path, limits: Limits, settings: dict):
-        self.work, self.limits = work, limits
+        self.work, self.limits, self.user = work, limits, settings.get("user")
         for name in ("home", "k", "matplotlib"):
             (work / name).mkdir(exist_ok=True)
         connection = str(work / "k" / "kernel.json")
@@ -104,13 +115,15 @@ class Kernel:
         first = shutil.copy(HERE / "inside.py", work / "k" / "inside.py")
         launch = ["-m", "ipykernel_launcher", "-f", connection, "--HistoryManager.enabled=False"]
         launch.append(f"--IPKernelApp.exec_files=['{first}']")
+        if self.user is not None:
+            hand_over(work, self.user)
         command = [sys.executable, str(HERE / "sandbox.py"), json.dumps(shut_in), sys.executable]
         self.process = subprocess.Popen(
             [*command, *launch],
             env=environment(work),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=(work / "k" / "log").open("wb"),
+            stderr=(work / "log").open("wb"),
             start_new_session=True,
         )
         context = zmq.Context()
@@ -142,7 +155,7 @@ class Kernel:
                         heard.add(name)
             if len(heard) == 2:
                 return
-        log = (self.work / "k" / "log").read_text(errors="replace")[-500:]
+        log = (self.work / "log").read_text(errors="replace")[-500:]
         raise KernelFailed(f"no kernel started: {log.strip() or 'it did not answer'}")
 
     def channels(self) -> dict:
@@ -273,4 +286,6 @@ class Kernel:
         except ProcessLookupError:
             pass
         self.process.wait()
+        if self.user is not None:
+            sandbox.end_all_of(self.user)
         self.client.stop_channels()

@@ -5,6 +5,8 @@
 Always: limits on memory, file size, processor time and open files. On Linux with user namespaces
 also: no network; no other process visible, and all that the command started ends with it; the whole
 file system read-only, with the folders in "hidden" empty and a fresh /tmp. `measures` tells which.
+
+With "user", a number, and started by root: the command runs as this user, who owns nothing else.
 """
 
 import ctypes
@@ -13,6 +15,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 try:
     import resource
@@ -24,7 +27,8 @@ NEW_USER, NEW_MOUNTS, NEW_PROCESSES, NEW_NETWORK, NEW_IPC = (
 )
 BIND, RECURSIVE, PRIVATE, NO_SUID, NO_DEVICES = 0x1000, 0x4000, 0x40000, 0x2, 0x4
 MOUNT_SETATTR, WHOLE_TREE, READ_ONLY = 442, 0x8000, 1
-NO_NEW_PRIVILEGES = 38
+NO_NEW_PRIVILEGES, DUMPABLE = 38, 4
+MOST_THREADS = 1024  # of a user who runs nothing else
 EVERYWHERE_FRESH = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/mnt", "/media")
 INNER_ID = 1000  # not 0, so that starting a program drops every capability
 NAMES = {
@@ -32,6 +36,7 @@ NAMES = {
     "files": "files read-only, grading folders hidden",
     "limits": "limits on memory and file size",
 }
+OWN_USER = "a user of its own, who may not read the tests"
 
 
 class Refused(OSError):
@@ -55,6 +60,8 @@ def limit(settings: dict) -> None:
         resource.RLIMIT_NOFILE: 1024,
         resource.RLIMIT_CORE: 0,
     }
+    if settings.get("user") is not None:
+        wanted[resource.RLIMIT_NPROC] = MOST_THREADS
     for which, value in wanted.items():
         if value is not None:
             _, most = resource.getrlimit(which)
@@ -146,6 +153,8 @@ def fresh(libc, path: str, size: int) -> None:
 
 def enter(settings: dict, wanted: set[str]) -> None:
     """Shut this process in; in a new process namespace it goes on as the first process's child."""
+    if settings.get("user") is not None:
+        become(settings["user"])
     if "namespaces" in wanted:
         namespaces()
         wait_for(os.fork())
@@ -157,6 +166,36 @@ def enter(settings: dict, wanted: set[str]) -> None:
         ctypes.CDLL(None).prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     if "limits" in wanted:
         limit(settings)
+
+
+def become(user: int) -> None:
+    """Go on as another user, for good."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+    libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    # The change took the leave to set up namespaces, and forgot whose end is ours too.
+    libc.prctl(DUMPABLE, 1, 0, 0, 0)
+    die_with_parent()
+
+
+def end_all_of(user: int) -> None:
+    """End every process of a user, until there is none. Only root may, and for no user but ours."""
+    for _ in range(50):
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setgroups([])
+                os.setresgid(user, user, user)
+                os.setresuid(user, user, user)
+                os.kill(-1, signal.SIGKILL)
+            except OSError:  # there is none
+                os._exit(1)
+            os._exit(0)
+        if os.waitpid(child, 0)[1] != 0:
+            return
+        time.sleep(0.1)
 
 
 def die_with_parent() -> None:

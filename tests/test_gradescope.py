@@ -1,0 +1,299 @@
+"""The zips for Gradescope, in a stand-in for its container: setup.sh, run_autograder, results.json.
+
+Root runs them in namespaces of its own (tests/container.py), once with and once without the leave
+to create more; another user runs them as they are. torch and the other packages come from this
+environment, the library from the zip.
+"""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import assignments
+import course_sample
+import nbformat
+import psutil
+import pytest
+import submissions
+from click.testing import CliRunner
+from container import CANNOT
+from gradescope import main
+from grading import gradescope_run, isolation, points
+from test_planted import submission as reference
+
+ROOT = Path(__file__).resolve().parent.parent
+AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+LEFT = "ddim-gradescope-test-left-running"
+LIMITS = {"cell": 5, "total": 60, "memory": 2**30}
+pytestmark = pytest.mark.slow
+
+# What it could read and do comes back in the message of the failed test.
+HOSTILE = '''# question: cube
+def cube(x):
+    import json, os, subprocess, sys
+    def tried(what):
+        try:
+            return bool(what() or True)
+        except OSError:
+            return False
+    got = {{
+        "source": tried(lambda: os.listdir("{place}/source")),
+        "tests": tried(lambda: open("{place}/source/course/source/sample/sample.ipynb").read()),
+        "result": tried(lambda: open("{place}/results/results.json", "w").write("{{}}")),
+        "link": tried(lambda: os.symlink("/etc/passwd", "{place}/results/results.new")),
+        "root": os.getuid() == 0,
+        "grader": tried(lambda: open(f"/proc/{{os.getppid()}}/environ", "rb").read()),
+    }}
+    if os.fork() == 0:  # a process whose parent ends at once belongs to nobody
+        os.setsid()
+        subprocess.Popen([sys.executable, "-c", {forger!r}, "{left}"])
+        os._exit(0)
+    raise ValueError(json.dumps(got))
+'''
+
+FORGER = """
+import time
+while True:
+    time.sleep(0.05)
+    try:
+        open("{place}/results/results.json", "w").write('{{"score": 99}}')
+    except OSError:
+        pass
+"""
+
+
+class StandIn:
+    """A folder like /autograder, from an assignment's zip."""
+
+    def __init__(self, archive: Path, forbid: bool):
+        # Not below pytest's folder, which no other user may enter.
+        self.place = Path(tempfile.mkdtemp(prefix="gs-"))
+        self.place.chmod(0o755)
+        self.forbid = "1" if forbid else "0"
+        with zipfile.ZipFile(archive) as zipped:
+            zipped.extractall(self.place / "source")
+            self.modes = {m.filename: m.external_attr >> 16 for m in zipped.infolist()}
+        shutil.copy(self.place / "source" / "run_autograder", self.place / "run_autograder")
+        (self.place / "run_autograder").chmod(0o755)
+        (self.place / "results").mkdir(mode=0o777)
+        (self.place / "results").chmod(0o777)
+        (self.place / "submission").mkdir()
+        users = [{"email": "ada@example.org", "id": 7, "name": "Ada"}]
+        (self.place / "submission_metadata.json").write_text(json.dumps({"id": 1, "users": users}))
+
+    def command(self, *command: str, **more) -> subprocess.CompletedProcess:
+        beside = str(Path(sys.executable).parent)  # alembic, which nbgrader starts by its name
+        environment = os.environ | {
+            "AUTOGRADER": str(self.place), "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0",
+            "PATH": os.pathsep.join([str(self.place / "bin"), beside, os.environ["PATH"]]),
+        } | more
+        if AS_ROOT:
+            program = str(ROOT / "tests" / "container.py")
+            there = [sys.base_prefix, sys.prefix, str(ROOT)]
+            command = (sys.executable, program, self.forbid, *there, "--", *command)
+        done = subprocess.run(
+            command, cwd=self.place, env=environment, capture_output=True, text=True, timeout=300
+        )
+        if done.returncode == CANNOT:
+            pytest.skip("this system does not let root make a container")
+        return done
+
+    def setup(self) -> None:
+        """Run setup.sh; the environment that it makes sees this one's packages."""
+        (self.place / "bin").mkdir()
+        stub = self.place / "bin" / "python3"
+        packages = sysconfig.get_path("purelib")
+        version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        stub.write_text(
+            f'#!/bin/sh\nif [ "$1 $2" = "-m venv" ]; then {sys.executable} -m venv --without-pip '
+            f'"$3"\necho {packages} > "$3"/lib/{version}/site-packages/stand-in.pth\n'
+            f'else exec {sys.executable} "$@"; fi\n'
+        )
+        stub.chmod(0o755)
+        done = self.command("bash", "source/setup.sh")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def grade(self, **files: bytes) -> tuple[dict, str]:
+        """results.json, and what only the instructor sees."""
+        shutil.rmtree(self.place / "submission")
+        for name, data in files.items():
+            path = self.place / "submission" / name.replace("__in__", "/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_name(path.name + ".ipynb").write_bytes(data)
+        done = self.command("./run_autograder")
+        content = json.loads((self.place / "results" / "results.json").read_text())
+        return content, done.stdout + done.stderr
+
+
+def scores(content: dict) -> dict[str, float]:
+    return {test["name"]: test["score"] for test in content["tests"]}
+
+
+@pytest.fixture(scope="module")
+def zips(tmp_path_factory):
+    """The zips of the small course and of the book's own, by name."""
+    folder = tmp_path_factory.mktemp("zips")
+    course = course_sample.course(folder)
+    for place, options in ((folder / "a", ["--course", str(course)]), (folder / "b", [])):
+        done = CliRunner().invoke(main, ["--out", str(place), *options])
+        assert done.exit_code == 0, done.output
+    return {path.stem: path for path in folder.glob("*/*.zip")} | {"course": course}
+
+
+@pytest.fixture(scope="module")
+def maker(zips, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    return submissions.Maker(assignments.load("sample", folder, zips["course"]))
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["namespaces", "none"])
+def stand_in(zips, request):
+    if not AS_ROOT and (request.param or "files" not in isolation.places([])["measures"]):
+        pytest.skip("without root: only where users may create namespaces")
+    made = StandIn(zips["sample"], request.param)
+    try:
+        made.setup()
+        settings = made.place / "source" / "gradescope.json"
+        settings.write_text(json.dumps(json.loads(settings.read_text()) | {"limits": LIMITS}))
+        yield made
+    finally:
+        shutil.rmtree(made.place)
+
+
+def text(notebook) -> bytes:
+    return nbformat.writes(notebook).encode()
+
+
+def test_the_zips_have_the_documented_files_in_their_root(zips):
+    for name in assignments.names():
+        with zipfile.ZipFile(zips[name]) as archive:
+            assert {"setup.sh", "run_autograder"} <= set(archive.namelist())
+            assert archive.read("run_autograder").startswith(b"#!")
+            assert archive.getinfo("run_autograder").external_attr >> 16 == 0o100755
+            assert f"course/source/{name}/{name}.ipynb" in archive.namelist()
+            sources = [n for n in archive.namelist() if n.startswith("course/source/")]
+            assert len(sources) == 1  # and no other assignment's
+            pinned = archive.read("setup.sh").decode()
+        assert f'"{lock_line("torch")}"' in pinned
+        assert "{" + "torch}" not in pinned
+
+
+def lock_line(name: str) -> str:
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    return next(line for line in lines if line.startswith(f"{name}=="))
+
+
+def test_the_same_files_give_the_same_zip(zips, tmp_path):
+    done = CliRunner().invoke(main, ["--out", str(tmp_path)])
+    assert done.exit_code == 0
+    assert (tmp_path / "noise.zip").read_bytes() == zips["noise"].read_bytes()
+
+
+def test_results_are_those_of_make_grade(stand_in, zips, maker, tmp_path):
+    broken = maker.broken() | maker.hostile()
+    names = ["right", "blank", "raises", "answer deleted"]
+    for name in names:
+        submissions.write(broken[name], tmp_path / "inbox" / name / "sample.ipynb")
+    command = [sys.executable, str(ROOT / "scripts" / "grade.py"), str(tmp_path / "inbox"),
+               "--out", str(tmp_path / "out"), "--course", str(zips["course"])]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    with (tmp_path / "out" / "points.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for name in names:
+        content, said = stand_in.grade(my__in__work=text(broken[name]))
+        own = [row for row in rows if row["student"] == name]
+        tested = {row["question"]: float(row["points"]) for row in own
+                  if row["status"] in {points.TESTED, points.MISSING}}
+        assert len(tested) == 3 and scores(content) == tested
+        assert [t["max_score"] for t in content["tests"]] == [2, 3, 2]
+        by_name = {row["question"]: row["note"] for row in own}
+        assert all(test["output"] == by_name[test["name"]] for test in content["tests"])
+        assert {test["visibility"] for test in content["tests"]} == {"after_due_date"}
+        assert content["stdout_visibility"] == "hidden" and "score" not in content
+        written = "you left it blank" if name == "blank" else "graded by hand"
+        assert f"words (3 points): {written}; no part of this score" in content["output"]
+        assert "Handed in by Ada (ada@example.org)" in said and "Isolation: " in said
+        assert ("NOT on this system" in said) == (stand_in.forbid == "1")
+
+
+def test_a_hostile_submission_reads_no_test_and_writes_no_result(stand_in, maker):
+    source = HOSTILE.format(
+        place=stand_in.place, left=LEFT, forger=FORGER.format(place=stand_in.place)
+    )
+    content, _ = stand_in.grade(cube=text(maker.answered(cube=source)))
+    (cube,) = [test for test in content["tests"] if test["name"] == "cube"]
+    assert cube["output"].startswith("ValueError: {"), cube["output"]
+    got = cube["output"].split("ValueError: ")[1].split("}")[0] + "}"
+    assert set(json.loads(got).values()) == {False}
+    assert scores(content) == {"square": 2, "cube": 0, "total": 2}
+    time.sleep(0.3)
+    left = [p for p in psutil.process_iter(["cmdline"]) if LEFT in (p.info["cmdline"] or [])]
+    assert left == []
+    assert json.loads((stand_in.place / "results" / "results.json").read_text()) == content
+
+
+def test_what_is_no_notebook_is_named(stand_in):
+    for files, why in (({"a": b"{"}, "not a notebook"), ({}, "no notebook"),
+                       ({"a": text(nbformat.v4.new_notebook(cells=[
+                           nbformat.v4.new_markdown_cell("hello")]))}, "no question")):
+        (stand_in.place / "submission").mkdir(exist_ok=True)
+        content, _ = stand_in.grade(**files)
+        assert content["score"] == 0 and why in content["output"]
+        assert content["output"].startswith("Not graded: ")
+
+
+def test_a_grader_that_fails_says_so(stand_in, maker):
+    source = stand_in.place / "source" / "course" / "source" / "sample" / "sample.ipynb"
+    kept = source.read_bytes()
+    try:
+        source.write_bytes(b"{}")
+        content, said = stand_in.grade(a=text(maker.answered()))
+    finally:
+        source.write_bytes(kept)
+    assert content["score"] == 0 and content["output"] == gradescope_run.FAILED
+    (why,) = content["tests"]
+    assert (why["visibility"], why["score"]) == ("hidden", 0) and "Traceback" in said
+    python = stand_in.place / "venv" / "bin" / "python"
+    python.rename(python.with_name("away"))
+    try:
+        content, said = stand_in.grade(a=text(maker.answered()))
+    finally:
+        python.with_name("away").rename(python)
+    assert content["score"] == 0 and content["output"] == gradescope_run.FAILED
+    assert "Did setup.sh run to its end" in said
+
+
+def test_nothing_is_graded_where_the_tests_would_be_open():
+    for user, measures, fine in ((None, ["limits"], False), (None, ["namespaces"], False),
+                                 (5, ["limits"], True), (None, ["files"], True)):
+        settings = {"user": user, "measures": measures}
+        if fine:
+            gradescope_run.may_run(settings)
+        else:
+            with pytest.raises(gradescope_run.Unsafe, match="could read the tests"):
+                gradescope_run.may_run(settings)
+
+
+def test_a_reference_of_the_book_gets_all_points_there(zips, tmp_path):
+    if not AS_ROOT and "files" not in isolation.places([])["measures"]:
+        pytest.skip("without root: only where users may create namespaces")
+    made = StandIn(zips["noise"], forbid=AS_ROOT)
+    try:
+        made.setup()
+        noise = assignments.load("noise", tmp_path)
+        content, _ = made.grade(noise__ada=text(reference(noise, {})))
+        found = subprocess.run([made.place / "venv/bin/python", "-c",
+                                "import ddim_lib; print(ddim_lib.__file__)"],
+                               capture_output=True, text=True, cwd=made.place)
+    finally:
+        shutil.rmtree(made.place)
+    assert sum(scores(content).values()) == 26 == sum(t["max_score"] for t in content["tests"])
+    assert str(made.place / "venv") in found.stdout  # the zip's library, not this checkout's
