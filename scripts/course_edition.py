@@ -2,7 +2,8 @@
 
 Into _build/course go html/ (the pages), notebooks/ (what students get; laid out as a repository)
 and, where TeX is, ddim-book.pdf. All three are built from a copy of the sources from which every
-solution was cut, and then searched for them.
+solution was cut, and then searched for them. The page for instructors stays out; in its place is
+one with the assignments, whose notebooks are those that students get.
 
 With --repo the buttons "Open in Colab" lead to the notebooks in that repository, whose content is
 the folder notebooks/. Without it the edition has no such buttons, since the public notebooks hold
@@ -40,6 +41,23 @@ PDF_NOTE = """
 ```{ddim-pdf}
 ```
 """
+INSTRUCTORS = "book/for_instructors"
+ASSIGNMENTS = "book/assignments"
+ROW = re.compile(
+    r"^\| *(?P<title>[^|]+?) *\| *(?P<chapters>[^|]+?) *\| *(?P<hours>[^|]+?) *\|"
+    r" *(?P<points>\d+) *\|.*/(?P<name>\w+)\.ipynb\) *\|$", re.MULTILINE,
+)
+PAGE = """# Assignments
+
+{said}
+
+| assignment | chapters | hours | points | open it |
+|---|---|---|---|---|
+{rows}
+
+None needs a GPU. Below each question a cell checks the answer and says in words what is wrong.
+The last cell writes the file to hand in.
+"""
 # An address that no host can have: the course's own is not known here.
 NOWHERE = "https://course.invalid/"
 
@@ -58,6 +76,7 @@ def copy(source: Path, target: Path, repo: str | None, paper: bool) -> tuple[lis
     public = address.configured(source)
     root = yaml.safe_load((target / "_toc.yml").read_text(encoding="utf-8"))["root"]
     found, kept = [], []
+    without_instructors(target, repo)
     for path in sorted((target / "book").rglob("*.ipynb")):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         notebook, cut = solutions.cut_notebook(notebook, path.name)
@@ -80,6 +99,39 @@ def copy(source: Path, target: Path, repo: str | None, paper: bool) -> tuple[lis
     return found, "\n".join(kept)
 
 
+def without_instructors(target: Path, repo: str | None) -> None:
+    """Put the page of assignments where the page for instructors was; no page leads to that."""
+    instructors = target / f"{INSTRUCTORS}.md"
+    rows = list(ROW.finditer(instructors.read_text(encoding="utf-8")))
+    there = {path.stem for path in (target / "book" / "assignments").glob("*.ipynb")}
+    if {row["name"] for row in rows} != there:
+        raise ValueError(f"{INSTRUCTORS}.md and book/assignments have other assignments")
+    instructors.unlink()
+    lines = []
+    for row in rows:
+        place = f"assignments/{row['name']}.ipynb"
+        opened = [f"{{download}}`{row['name']}.ipynb <{place}>`"]
+        if repo is not None:
+            there = f"github{{}}/{repo}/blob/main/book/{place}"
+            colab = f"https://colab.research.google.com/{there.format('')}"
+            opened[:0] = [f"[Colab]({colab})", f"[GitHub](https://{there.format('.com')})"]
+        cells = [row["title"], row["chapters"], row["hours"], row["points"], ", ".join(opened)]
+        lines.append(f"| {' | '.join(cells)} |")
+    work = "Download a notebook and open it in JupyterLab."
+    if repo is not None:
+        work = "Work on Colab or on your own machine."
+    said = f"The course has {len(rows)} assignments. {work}"
+    page = PAGE.format(said=said, rows="\n".join(lines))
+    (target / f"{ASSIGNMENTS}.md").write_text(page, encoding="utf-8")
+    contents = target / "_toc.yml"
+    text = contents.read_text(encoding="utf-8")
+    contents.write_text(text.replace(f"file: {INSTRUCTORS}", f"file: {ASSIGNMENTS}"), "utf-8")
+    link = re.compile(r"\[([^\]]*)\]\((?:[^)\s]*/)?for_instructors[^)]*\)")
+    for path in sorted((target / "book").rglob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        path.write_text(link.sub(r"\1", text), encoding="utf-8")
+
+
 def readdressed(text: str, public: str, repo: str | None) -> str:
     """The badge leads to the course's notebooks, or goes; no link leads to the public book."""
     if repo is None:
@@ -96,6 +148,12 @@ def without_full_only(text: str, name: str) -> str:
     if "full edition\n" in re.sub(r"^(?!%).*$", "", text, flags=re.MULTILINE):
         raise solutions.Unclear(f'{name}: "% full edition" has no partner')
     return text
+
+
+def library(source: Path) -> str:
+    """The library's text, which the pages show, and which answers may share lines with."""
+    paths = sorted((source / "ddim_lib").rglob("*.py"))
+    return "\n".join(path.read_text(encoding="utf-8") for path in paths)
 
 
 def configure(target: Path, repo: str | None) -> None:
@@ -137,6 +195,7 @@ def build(source: Path, target: Path, repo: str | None = None, paper: bool = Tru
         cut = Path(folder) / "book"
         found, kept = copy(source, cut, repo, paper)
         wanted = leaks.telling(found, kept)
+        wanted += leaks.of_assignments(cut / "course", kept + library(cut))
         made = cut / "made"
         student_notebooks(cut, made / "notebooks")
         if paper:

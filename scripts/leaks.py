@@ -10,6 +10,11 @@ from pathlib import Path
 SHORTEST = 24  # letters of a passage that cannot stand elsewhere by chance
 TEXTS = {".html", ".js", ".json", ".md", ".ipynb", ".txt", ".tex", ".xml", ".svg", ".css", ".inv"}
 GAP = ".{0,200}?"  # a formula in the middle of a sentence
+REGION = re.compile(
+    r"^[^\n]*BEGIN (?P<what>SOLUTION|HIDDEN TESTS)[^\n]*\n(?P<text>.*?)^[^\n]*END (?P=what)",
+    re.DOTALL | re.MULTILINE,
+)
+LABEL = re.compile(r"^\W*RUBRIC\s+[\d.]+:", re.MULTILINE)
 # Scripts of others, the same in every book.
 OTHERS = {"vendor"}
 
@@ -47,6 +52,32 @@ def telling(solutions: list[str], kept: str) -> list[str]:
         if not own:
             raise ValueError(f"a solution also stands elsewhere, or is too short: {solution!r}")
         wanted |= own
+    return sorted(wanted)
+
+
+def of_assignments(course: Path, kept: str) -> list[str]:
+    """The patterns that betray what the assignments' sources keep from students: solutions, model
+    answers, rubrics, hidden tests. None is in `kept`, what students may read anyway.
+
+    Raises ValueError if nothing would betray a model answer, a rubric or a hidden test.
+    """
+    wanted = set()
+    for path in sorted(course.glob("source/*/*.ipynb")):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        sources = ["".join(cell["source"]) for cell in notebook["cells"]]
+        shown = squeezed(kept + "\n".join(REGION.sub("", source) for source in sources))
+        for cell, source in zip(notebook["cells"], sources, strict=True):
+            for region in REGION.finditer(source):
+                text = LABEL.sub("", region["text"])
+                found = {squeezed(line) for line in text.split("\n")}
+                found = {line for line in found if len(line) >= SHORTEST}
+                if cell["cell_type"] == "markdown":
+                    found |= passages(text)
+                own = {passage for passage in found if not re.search(passage, shown)}
+                must = cell["cell_type"] == "markdown" or region["what"] == "HIDDEN TESTS"
+                if must and not own:
+                    raise ValueError(f"{path.name}: nothing would betray {text[:60]!r}")
+                wanted |= own
     return sorted(wanted)
 
 

@@ -175,6 +175,65 @@ def test_links_to_the_public_book_are_found(tmp_path):
     assert [said.split()[0] for said in told] == ["a.html", "b.md"]
 
 
+# The assignments.
+
+ANSWER = (
+    "<!-- question: why -->\nWhy?\n\n### BEGIN SOLUTION\n"
+    "RUBRIC 2: names the seventeen hippopotami of the delta\n"
+    "Because every walrus dissolves in lukewarm seawater.\n### END SOLUTION"
+)
+TESTS = (
+    "# test: step\nassert step(2) == 4\n### BEGIN HIDDEN TESTS\n"
+    'assert step(3) == 9, "the zebra must be striped"\n### END HIDDEN TESTS'
+)
+
+
+def source(folder: Path, *more: dict) -> Path:
+    cells = notebook(ANSWER)["cells"] + notebook(TESTS, kind="code")["cells"] + list(more)
+    place = folder / "course" / "source" / "a" / "a.ipynb"
+    place.parent.mkdir(parents=True)
+    place.write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    return folder / "course"
+
+
+@pytest.mark.parametrize("told", [
+    "Names the seventeen hippopotami of the delta",
+    "Because every walrus <em>dissolves</em> in lukewarm seawater.",
+    'assert step(3)==9, "the zebra must be striped"',
+])
+def test_answers_rubrics_and_hidden_tests_of_assignments_are_found(tmp_path, told):
+    wanted = leaks.of_assignments(source(tmp_path), "Why?")
+    place = tmp_path / "made" / "a.html"
+    place.parent.mkdir()
+    place.write_text("<p>Why? assert step(2) == 4</p>", encoding="utf-8")
+    assert leaks.search(place.parent, wanted) == []
+    place.write_text(f"<p>{told}</p>", encoding="utf-8")
+    assert len(leaks.search(place.parent, wanted)) == 1
+
+
+def test_an_answer_that_students_have_anyway_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="a.ipynb: nothing would betray 'assert step"):
+        leaks.of_assignments(source(tmp_path), TESTS)
+
+
+@pytest.mark.parametrize("repo", [None, REPO])
+def test_the_assignments_page_takes_the_place_of_the_instructors(tmp_path, repo):
+    _, kept = course.copy(ROOT, tmp_path / "book", repo, paper=False)
+    made = tmp_path / "book" / "book"
+    assert not (made / "for_instructors.md").exists()
+    assert "for_instructors" not in (tmp_path / "book" / "_toc.yml").read_text("utf-8")
+    for path in made.rglob("*.md"):
+        assert "for_instructors" not in path.read_text("utf-8"), path
+    page = (made / "assignments.md").read_text("utf-8")
+    public = course.address.configured(ROOT)
+    for path in sorted((ROOT / "book" / "assignments").glob("*.ipynb")):
+        assert f"{{download}}`{path.name} <assignments/{path.name}>`" in page
+        for form in ("colab.research.google.com/github/", "github.com/"):
+            link = f"](https://{form}" + f"{REPO}/blob/main/book/assignments/{path.name})"
+            assert (link in page) == (repo is not None)
+    assert public not in page and "for_instructors" not in kept
+
+
 # The addresses.
 
 COLAB = "https://colab.research.google.com/github/{}/blob/main/book/a.ipynb"
@@ -233,6 +292,13 @@ def planted(tmp_path_factory) -> Path:
         cell["source"] = source.replace("<summary>Solution</summary>\n\n", mark, 1)
     path.write_text(json.dumps(marked), encoding="utf-8")
     assert MARKER in path.read_text(encoding="utf-8")
+    path = root / "course" / "source" / "noise" / "noise.ipynb"
+    text = path.read_text(encoding="utf-8")
+    marked = text.replace("RUBRIC 1: ", f"RUBRIC 1: {MARKER} ")
+    path.write_text(marked.replace("BEGIN HIDDEN TESTS\\n", "BEGIN HIDDEN TESTS\\n"
+                                   "\",\n    \"zeugmatic = 'quagmire of xylomarzipan'\\n"), "utf-8")
+    assert path.read_text(encoding="utf-8").count("ylomarzipan") > 3
+    json.loads(path.read_text(encoding="utf-8"))
     return root
 
 
@@ -289,6 +355,26 @@ def test_the_course_edition_has_the_rest(edition):
     index = (edition / "html/searchindex.js").read_text("utf-8")
     assert "oracl" in index
     assert (edition / "notebooks/book/_assets/colab.svg").is_file()
+
+
+@pytest.mark.slow
+def test_the_course_edition_has_the_assignments_and_not_their_answers(edition):
+    page = (edition / "html/book/assignments.html").read_text("utf-8")
+    for path in sorted((ROOT / "book" / "assignments").glob("*.ipynb")):
+        name = path.name
+        given = json.loads((edition / "notebooks/book/assignments" / name).read_text("utf-8"))
+        assert len(given["cells"]) == len(json.loads(path.read_text("utf-8"))["cells"])
+        (download,) = re.findall(rf'href="\.\./(_downloads/[^"]+/{name})"', page)
+        assert json.loads((edition / "html" / download).read_text("utf-8")) == given
+        # In two parts, so that this file does not hold an address that is not the project's.
+        assert f"{REPO}/blob/main/book/assignments/{name}" in page
+    assert not (edition / "html/book/for_instructors.html").exists()
+    kept = "".join(text for path, text in everything(edition) if path.suffix == ".ipynb")
+    wanted = leaks.of_assignments(ROOT / "course", kept + course.library(ROOT))
+    assert len(wanted) > 300
+    assert leaks.search(edition, wanted) == []
+    for path, text in everything(edition):
+        assert "for_instructors" not in text, path
 
 
 @pytest.mark.slow
