@@ -53,7 +53,7 @@ def main(submissions, assignment, out, manual, jobs, cell_seconds, total_seconds
     report = Report(batch)
     click.echo(isolation.described(batch.settings))
     try:
-        every = batch.grade(submissions, assignment, jobs, again)
+        every = batch.grade(submissions, assignment, jobs, again, between=report.tables)
         if not every:
             raise ValueError(f"there is no file of a student in {submissions}")
         if manual:
@@ -61,6 +61,10 @@ def main(submissions, assignment, out, manual, jobs, cell_seconds, total_seconds
     except (points.Wrong, assignments.Malformed, ValueError) as error:
         click.echo(error, err=True)
         sys.exit(2)
+    except KeyboardInterrupt:
+        click.echo(f"Stopped. {out / 'points.csv'} has what was graded; the same command goes on.",
+                   err=True)
+        sys.exit(130)
     totals = report.write(every)
     show(totals, out)
     sys.exit(any(job.why.startswith("the grader failed") for job in every))

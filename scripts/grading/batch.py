@@ -17,6 +17,7 @@ from . import gradebook, intake, isolation, reading, repair
 from .kernel import Limits
 
 WORK = "nbgrader"  # in the folder of results: nbgrader's own files
+EVERY = 10  # submissions after which the tables are written
 SAID = 200  # letters of an error that a note quotes
 
 
@@ -91,6 +92,8 @@ class Batch:
             digest = hashlib.sha256(file.data + self.sources(name)).hexdigest()
             own = hashlib.sha256(file.data).hexdigest()
             note = "" if len(files) == 1 else f"{len(files)} notebooks; {file.path} counts"
+            late = "late, by the name that Canvas gave the file" if intake.late(file.path) else ""
+            note = "; ".join(filter(None, [note, late]))
             found.append(Job(student.name, name, cells, digest, own, note=note))
         if read:  # what else the student handed in is no submission of its own
             others = [job.why for job in faults]
@@ -116,11 +119,16 @@ class Batch:
     def sources(self, name: str) -> bytes:
         return normal_form.text(self.assignment(name).source).encode() + repr(self.limits).encode()
 
-    def grade(self, place: Path, only: str | None, workers: int, again: bool) -> list[Job]:
-        """Grade what is new in `place`; returns all jobs. What fails is noted, never raised."""
-        return self.grade_jobs(self.jobs(place, only), workers, again)
+    def grade(self, place: Path, only: str | None, workers: int, again: bool,
+              between=lambda jobs: None) -> list[Job]:
+        """Grade what is new in `place`; returns all jobs. What fails is noted, never raised.
 
-    def grade_jobs(self, every: list[Job], workers: int = 1, again: bool = False) -> list[Job]:
+        `between` is called now and then, and after Ctrl-C, with the jobs that are done.
+        """
+        return self.grade_jobs(self.jobs(place, only), workers, again, between)
+
+    def grade_jobs(self, every: list[Job], workers: int = 1, again: bool = False,
+                   between=lambda jobs: None) -> list[Job]:
         for job in every:
             if job.note:
                 self.say(f"{job.student} {job.assignment}: {job.note}")
@@ -131,16 +139,26 @@ class Batch:
         cache = isolation.matplotlib_cache(self.root / "matplotlib") if new else None
         with ThreadPoolExecutor(workers) as pool:
             running = {pool.submit(self.run, job, cache): job for job in new}
-            for done, future in enumerate(as_completed(running), 1):
-                job = running[future]
-                try:
-                    repaired, ran = future.result()
-                    self.enter(job, repaired, ran)
-                except Exception as error:  # one submission never stops the others
-                    job.why = f"the grader failed: {error}".strip()[:SAID]
-                    (self.root / "errors.log").open("a").write(traceback.format_exc())
-                self.say(f"{done}/{len(new)} {job.student} {job.assignment} {job.why}".rstrip())
+            try:
+                for done, future in enumerate(as_completed(running), 1):
+                    job = running[future]
+                    try:
+                        repaired, ran = future.result()
+                        self.enter(job, repaired, ran)
+                    except Exception as error:  # one submission never stops the others
+                        job.why = f"the grader failed: {error}".strip()[:SAID]
+                        (self.root / "errors.log").open("a").write(traceback.format_exc())
+                    self.say(f"{done}/{len(new)} {job.student} {job.assignment} {job.why}".rstrip())
+                    if done % EVERY == 0:
+                        between(self.done(every))
+            except KeyboardInterrupt:
+                pool.shutdown(wait=False, cancel_futures=True)
+                between(self.done(every))
+                raise
         return every
+
+    def done(self, every: list[Job]) -> list[Job]:
+        return [job for job in every if job.why or self.kept(job).get("digest") == job.digest]
 
     def kept(self, job: Job) -> dict:
         return self.state.get(f"{job.assignment}/{job.student}", {})
@@ -164,8 +182,9 @@ class Batch:
         """Put a run submission into the gradebook and the state."""
         assignment = self.assignment(job.assignment)
         gradebook.grade(self.root, self.course, assignment, job.id, repaired, ran)
-        before = self.kept(job).get("by_hand", {})
-        by_hand = self.standing(job)
+        known, by_hand = self.kept(job), self.standing(job)
+        before = known.get("by_hand", {})
+        again = known.get("file", job.file) != job.file or known.get("again", False)
         gradebook.forget_by_hand(self.root, assignment, job.id, but=set(by_hand))
         for question in sorted(set(before) - set(by_hand)):
             repaired.note(question, "changed after it was graded by hand")
@@ -186,6 +205,7 @@ class Batch:
             "missing": sorted(repaired.missing),
             "blank": sorted(blank),
             "file": job.file,
+            "again": again,  # whether another version was graded before
             # What a person gave stands until the student hands in another version.
             "by_hand": by_hand,
         }

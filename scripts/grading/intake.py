@@ -24,7 +24,7 @@ LARGEST = 100_000_000  # bytes of a file that is read at all
 MOST_IN_ZIP = 200
 PASSED_OVER = {"__MACOSX", ".ipynb_checkpoints", "__pycache__", ".DS_Store", "Thumbs.db"}
 MOODLE = re.compile(r"(?P<student>.+?_\d+)_assignsubmission_(?:file|onlinetext)(?:_.*)?")
-CANVAS = re.compile(r"(?P<name>[^\W_]+?)(?:_LATE)?_(?P<id>\d+)_\d+_.+")
+CANVAS = re.compile(r"(?P<name>[^\W_]+?)(?P<late>_LATE)?_(?P<id>\d+)_\d+_.+")
 VERSION = re.compile(r"(?:\s*\((\d+)\)|-(\d+))$")
 COPY = re.compile(r"\s*\(\d+\)$")
 
@@ -226,6 +226,12 @@ def student_of(path: PurePosixPath, assignments: list[str]) -> str:
     """Whose file it is, by its folder or by its name."""
     name = path.parts[0] if len(path.parts) > 1 else path.stem
     return known(name, assignments) or name
+
+
+def late(path: PurePosixPath) -> bool:
+    """Whether Canvas says by the name of a file, or of a zip that held it, that it came late."""
+    found = [CANVAS.fullmatch(name) for name in [*path.parts[:-1], path.stem]]
+    return any(one and one["late"] for one in found)
 
 
 def known(name: str, assignments: list[str]) -> str | None:

@@ -6,6 +6,8 @@ from pathlib import Path
 from . import gradebook, points
 from .batch import Batch, Job, line
 
+AGAIN = ", and it was handed in again: begin with the newest points.csv"
+
 
 class Report:
     """The results of a batch, in its folder."""
@@ -59,13 +61,18 @@ class Report:
             "note": line("; ".join(notes)),
         }
 
-    def write(self, jobs: list[Job]) -> list[dict]:
-        """points.csv, totals.csv and the feedback pages; returns the totals."""
+    def tables(self, jobs: list[Job]) -> tuple[list[list[dict]], list[dict]]:
+        """Write points.csv and totals.csv; returns each job's rows, and the totals."""
         every = [self.rows(job) for job in jobs]
         totals = [self.total(job, rows) for job, rows in zip(jobs, every, strict=True)]
-        # First: a page that cannot be made takes no points with it.
         points.write(self.batch.out / "points.csv", points.COLUMNS, sum(every, []))
         points.write(self.batch.out / "totals.csv", points.TOTALS, totals)
+        return every, totals
+
+    def write(self, jobs: list[Job]) -> list[dict]:
+        """points.csv, totals.csv and the feedback pages; returns the totals."""
+        # First: a page that cannot be made takes no points with it.
+        every, totals = self.tables(jobs)
         for job, rows in zip(jobs, every, strict=True):
             place = self.batch.out / "feedback" / (job.assignment or "unknown")
             place.mkdir(parents=True, exist_ok=True)
@@ -112,7 +119,8 @@ class Report:
             before = next(r for r in self.rows(job) if r["question"] == question.name)
             if not question.written:
                 if row["points"] != before["points"]:
-                    wrong.append(f"{where}: this question is graded by its tests")
+                    wrong.append(f"{where}: this question is graded by its tests"
+                                 + (AGAIN if self.batch.kept(job).get("again") else ""))
                 continue
             try:
                 got = points.given(row, question.points)
