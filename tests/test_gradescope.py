@@ -49,6 +49,7 @@ def cube(x):
         "tests": tried(lambda: open("{place}/source/course/source/sample/sample.ipynb").read()),
         "result": tried(lambda: open("{place}/results/results.json", "w").write("{{}}")),
         "link": tried(lambda: os.symlink("/etc/passwd", "{place}/results/results.new")),
+        "earlier": tried(lambda: open("{place}/submission_metadata.json").read()),
         "root": os.getuid() == 0,
         "grader": tried(lambda: open(f"/proc/{{os.getppid()}}/environ", "rb").read()),
     }}

@@ -105,6 +105,9 @@ def own(place: Path) -> None:
     for folder, mode in ((place / "source", 0o700), (place / "results", 0o755)):
         folder.mkdir(exist_ok=True)
         folder.chmod(mode)
+    metadata = place / "submission_metadata.json"
+    if metadata.exists():  # it holds the results of earlier submissions
+        metadata.chmod(0o600)
 
 
 def write(place: Path, content: dict) -> None:
