@@ -13,11 +13,13 @@ import os
 import re
 import subprocess
 import textwrap
+import time
 import tomllib
 from pathlib import Path
 
 import assignments
 import nbformat
+import psutil
 import pytest
 from assignments import marks
 from grading import isolation, kernel, repair, work
@@ -164,7 +166,9 @@ def test_a_planted_answer_loses_exactly_its_points(name, plant, graders):
 def graded(tmp_path_factory):
     """make grade, on three students who hand in all assignments; its rows, and what is lost."""
     folder = tmp_path_factory.mktemp("whole")
-    lost = {}
+    lost, seconds = {}, {}
+    command = ["make", "-s", "-o", ".venv/.ready", "grade", f"SUBMISSIONS={folder / 'inbox'}",
+               f"OUT={folder / 'out'}"]
     for name in NAMES:
         assignment = assignments.load(name, folder / "release")
         first = {p["question"]: p for p in reversed(PLANTED[name]) if p["kind"] == "wrong"}
@@ -174,23 +178,55 @@ def graded(tmp_path_factory):
             "blank": assignment.release,
             "wrong": submission(assignment, {q: p["code"] for q, p in first.items()}),
         }
+        place = folder / "inbox"
+        write(handed_in.pop("reference"), place / "reference" / f"{name}.ipynb")
+        seconds[name] = processor_time([*command, f"ASSIGNMENT={name}"])
         for student, notebook in handed_in.items():
-            place = folder / "inbox" / student
-            place.mkdir(parents=True, exist_ok=True)
-            nbformat.write(notebook, place / f"{name}.ipynb")
-    command = ["make", "-s", "-o", ".venv/.ready", "grade", f"SUBMISSIONS={folder / 'inbox'}",
-               f"OUT={folder / 'out'}", "JOBS=2"]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
+            write(notebook, folder / "later" / student / f"{name}.ipynb")
+    for student in (folder / "later").iterdir():
+        student.rename(folder / "inbox" / student.name)
+    done = subprocess.run([*command, "JOBS=2"], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
                           capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     with (folder / "out" / "points.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file)), lost
+        return list(csv.DictReader(file)), lost, seconds
+
+
+def write(notebook, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+
+
+def processor_time(command: list[str]) -> float:
+    """The seconds of processor time that a command and all that it starts take: unlike the time on
+    the clock they do not grow when the machine has other work. Kernels are killed in the end, so
+    they are asked while they live."""
+    seen: dict[int, float] = {}
+    running = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
+                               stdout=subprocess.DEVNULL)
+    first = psutil.Process(running.pid)
+    while running.poll() is None:
+        try:
+            for process in [first, *first.children(recursive=True)]:
+                times = process.cpu_times()
+                seen[process.pid] = times.user + times.system
+        except psutil.Error:  # it ended meanwhile
+            continue
+        time.sleep(0.1)
+    assert running.returncode == 0
+    return sum(seen.values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_reference_submission_is_graded_within_a_minute(graded, name):
+    _, _, seconds = graded
+    assert 1 < seconds[name] < 60
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("student", ["reference", "wrong", "blank"])
 def test_whole_submissions_get_their_points(graded, name, student):
-    rows, lost = graded
+    rows, lost, _ = graded
     mine = [r for r in rows if (r["student"], r["assignment"]) == (student, name)]
     assert mine
     for row in mine:
