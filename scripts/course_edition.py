@@ -51,8 +51,6 @@ PAGE = """# Assignments
 
 {said}
 
-| assignment | chapters | hours | points | open it |
-|---|---|---|---|---|
 {rows}
 
 None needs a GPU. Below each question a cell checks the answer and says in words what is wrong.
@@ -107,21 +105,22 @@ def without_instructors(target: Path, repo: str | None) -> None:
     if {row["name"] for row in rows} != there:
         raise ValueError(f"{INSTRUCTORS}.md and book/assignments have other assignments")
     instructors.unlink()
-    lines = []
+    head = ["assignment", "chapters", "hours", "points"] + ["open it"] * (repo is not None)
+    lines = [head, ["---"] * len(head)]
     for row in rows:
         place = f"assignments/{row['name']}.ipynb"
-        opened = [f"{{download}}`{row['name']}.ipynb <{place}>`"]
+        title = f"{{download}}`{row['title']} <{place}>`"
+        lines.append([title, row["chapters"], row["hours"], row["points"]])
         if repo is not None:
-            there = f"github{{}}/{repo}/blob/main/book/{place}"
-            colab = f"https://colab.research.google.com/{there.format('')}"
-            opened[:0] = [f"[Colab]({colab})", f"[GitHub](https://{there.format('.com')})"]
-        cells = [row["title"], row["chapters"], row["hours"], row["points"], ", ".join(opened)]
-        lines.append(f"| {' | '.join(cells)} |")
-    work = "Download a notebook and open it in JupyterLab."
+            there = f"{repo}/blob/main/book/{place}"
+            colab = f"https://colab.research.google.com/github/{there}"
+            lines[-1].append(f"[Colab]({colab}), [GitHub](https://github.com/{there})")
+    work = "Download a notebook by its name and open it in JupyterLab."
     if repo is not None:
-        work = "Work on Colab or on your own machine."
+        work = "Work on Colab, or download a notebook by its name and open it in JupyterLab."
     said = f"The course has {len(rows)} assignments. {work}"
-    page = PAGE.format(said=said, rows="\n".join(lines))
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    page = PAGE.format(said=said, rows=table)
     (target / f"{ASSIGNMENTS}.md").write_text(page, encoding="utf-8")
     contents = target / "_toc.yml"
     text = contents.read_text(encoding="utf-8")

@@ -227,11 +227,12 @@ def test_the_assignments_page_takes_the_place_of_the_instructors(tmp_path, repo)
     page = (made / "assignments.md").read_text("utf-8")
     public = course.address.configured(ROOT)
     for path in sorted((ROOT / "book" / "assignments").glob("*.ipynb")):
-        assert f"{{download}}`{path.name} <assignments/{path.name}>`" in page
+        assert f" <assignments/{path.name}>`" in page
         for form in ("colab.research.google.com/github/", "github.com/"):
             link = f"](https://{form}" + f"{REPO}/blob/main/book/assignments/{path.name})"
             assert (link in page) == (repo is not None)
     assert public not in page and "for_instructors" not in kept
+    assert "| {download}`2. One step back <assignments/one_step_back.ipynb>` | 4, 5, 6 |" in page
 
 
 # The addresses.
