@@ -15,6 +15,7 @@ import nbformat
 import psutil
 import pytest
 import submissions
+from grading import isolation
 from grading.reading import outputs
 from grading.work import unshadowed
 
@@ -457,3 +458,14 @@ def test_a_progress_bar_in_a_picture_cell_is_left_out():
         {"output_type": "display_data", "metadata": {}, "data": {"image/png": "AAAA"}},
     ])
     assert [output["data"] for output in kept] == [{"text/plain": "100%"}, {"image/png": "AAAA"}]
+
+
+def test_packages_that_a_pth_file_adds_are_shown_and_the_graders_own_folder_is_not(
+    monkeypatch, tmp_path
+):
+    added = tmp_path / "site-packages"
+    added.mkdir()
+    monkeypatch.syspath_prepend(added)
+    shown = isolation.places([])["shown"]
+    assert str(added) in shown
+    assert str(ROOT) not in shown and not any("scripts" in Path(p).parts for p in shown)

@@ -27,6 +27,8 @@ def places(hidden: list[Path], user: int | None = None) -> dict:
     library = Path(importlib.util.find_spec("ddim_lib").origin).resolve().parent
     shown = [sys.prefix, sys.base_prefix, library, library.parent / "data"]
     shown += [*site.getsitepackages(), site.getusersitepackages()]
+    # A .pth file may add another environment's packages; the grader's own folders stay hidden.
+    shown += [path for path in map(Path, sys.path) if path.name.endswith("-packages")]
     folders = [Path.home(), ROOT, *hidden]
     settings = {
         "hidden": sorted({str(path.resolve()) for path in folders}),
