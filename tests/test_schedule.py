@@ -41,6 +41,10 @@ def test_linear_betas_come_back_from_alpha():
                                torch.linspace(0.1, 0.3, 20, dtype=torch.float64))
 
 
+def test_a_thousand_levels_where_no_number_is_given():
+    assert linear().T == cosine().T == 1000
+
+
 @pytest.mark.parametrize("T", [50, 1000])
 def test_cosine_is_its_formula(T):
     """Nichol and Dhariwal, eq. 17, with every beta at most 0.999."""
@@ -139,7 +143,7 @@ def test_a_list_of_ones_own_is_taken_as_it_is(taus):
     (-3, r"steps must be a whole number in 1\.\.1000 .*got -3"),
     (1001, r"steps must be a whole number in 1\.\.1000 .*got 1001"),
     (True, r"steps must be a whole number in 1\.\.1000 .*got True"),
-    ([], "steps must name at least one timestep, got an empty list"),
+    ([], "^steps must name at least one timestep, got an empty list$"),
     ([0, 5], r"whole number in 1\.\.1000, got 0"),
     ([5, 1001], r"whole number in 1\.\.1000, got 1001"),
     ([1, 2.5], r"whole number in 1\.\.1000, got 2\.5"),
@@ -172,7 +176,8 @@ def test_an_impossible_T_is_an_error(T):
     ([1.0, 0.5], TypeError, "alpha must be a float64 tensor, got list"),
     ([1.0], ValueError, r"shape \(T\+1,\) with T >= 1, got \(1,\)"),
     ([[1.0, 0.5]], ValueError, r"shape \(T\+1,\) with T >= 1, got \(1, 2\)"),
-    ([1.0, math.nan], ValueError, "finite"),
+    ([1.0, math.nan], ValueError, "^alpha must be finite everywhere; it holds NaN or infinity$"),
+    ([1.0, -math.inf], ValueError, "^alpha must be finite everywhere; it holds NaN or infinity$"),
     ([0.9, 0.5], ValueError, r"alpha\[0\] must be 1 .*got 0\.9"),
     ([1.0, 0.5, 0.5], ValueError, "decrease strictly; it does not at t = 2"),
     ([1.0, 0.5, 0.6, 0.1], ValueError, "decrease strictly; it does not at t = 2"),
@@ -243,6 +248,19 @@ def test_add_noise_keeps_float32_and_its_small_noise():
     torch.testing.assert_close(x1, torch.full_like(x0, 0.01), rtol=1e-6, atol=0)
 
 
+def test_the_table_follows_the_levels_to_their_device(monkeypatch):
+    """Shown on the device "meta", which holds no numbers and which every machine has."""
+    schedule, meta = linear(), torch.device("meta")
+    assert schedule._table(meta).device == meta
+    assert schedule._table(meta) is schedule._table(meta)
+    asked, real = [], Schedule._table
+    monkeypatch.setattr(Schedule, "_table", lambda self, device: (asked.append(device),
+                                                                  real(self, device))[1])
+    x = torch.zeros(2, 1, 3, 3, device=meta)
+    assert schedule.add_noise(x, torch.tensor([1, 2], device=meta), x).device == meta
+    assert asked == [meta]
+
+
 @pytest.mark.equation("1", "1.1")
 @pytest.mark.parametrize("schedule", [linear(), cosine(), linear(5, 0.1, 0.5)],
                          ids=lambda s: f"{s.name}{s.T}")
@@ -290,3 +308,5 @@ def test_only_named_schedules_are_stored():
         Schedule(torch.tensor([1.0, 0.5], dtype=torch.float64)).to_dict()
     with pytest.raises(ValueError, match=r"must be one of \['cosine', 'linear'\], got 'sigmoid'"):
         from_dict({"name": "sigmoid", "T": 10})
+    with pytest.raises(ValueError, match=r"must be one of \['cosine', 'linear'\], got None"):
+        from_dict({"T": 10})
