@@ -188,6 +188,7 @@ class UNet(nn.Module):
             t = torch.full((x.shape[0],), t, device=x.device)
         emb = time_embedding(t - self.config.label_offset, self.config.ch)
         emb = self.temb.dense[1](F.silu(self.temb.dense[0](emb)))
+        emb = F.silu(emb)  # every block begins with it
 
         h = self.conv_in(x)
         skips = [h]
@@ -208,7 +209,7 @@ class UNet(nn.Module):
                     h = level.attn[j](h)
             if hasattr(level, "upsample"):
                 h = level.upsample(h)
-        return self.conv_out(F.silu(self.norm_out(h)))
+        return self.conv_out(_silu(self.norm_out(h)))
 
 
 @torch.no_grad()
@@ -274,11 +275,15 @@ class ResnetBlock(nn.Module):
             self.nin_shortcut = nn.Conv2d(n_in, n_out, 1)
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
-        """x of shape (N, n_in, H, W) and emb of shape (N, n_emb) to shape (N, n_out, H, W)."""
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = h + self.temb_proj(F.silu(emb))[:, :, None, None]
-        h = self.conv2(self.dropout(F.silu(self.norm2(h))))
-        return h + (self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
+        """x of shape (N, n_in, H, W) and emb of shape (N, n_emb) to shape (N, n_out, H, W).
+
+        emb has been through its SiLU already, which is the same for all blocks.
+        """
+        h = self.conv1(_silu(self.norm1(x)))
+        h += self.temb_proj(emb)[:, :, None, None]
+        h = self.conv2(self.dropout(_silu(self.norm2(h))))
+        h += self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x
+        return h
 
 
 class AttnBlock(nn.Module):
@@ -299,9 +304,12 @@ class AttnBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x of shape (N, channels, H, W) to the same shape."""
-        h = self.norm(x)
-        # (N, C, H, W) -> (N, 1 head, H*W, C), scaled by C^-1/2 as the function does.
-        q, k, v = (f(h).flatten(2).transpose(1, 2).unsqueeze(1) for f in (self.q, self.k, self.v))
+        # One convolution for all three: the published weights keep them apart.
+        three = (self.q, self.k, self.v)
+        h = F.conv2d(self.norm(x), torch.cat([f.weight for f in three]),
+                     torch.cat([f.bias for f in three]))
+        # (N, 3C, H, W) -> three of (N, 1 head, H*W, C), scaled by C^-1/2 as the function does.
+        q, k, v = h.flatten(2).transpose(1, 2).unsqueeze(1).chunk(3, dim=-1)
         h = F.scaled_dot_product_attention(q, k, v)
         return x + self.proj_out(h.squeeze(1).transpose(1, 2).reshape(x.shape))
 
@@ -336,6 +344,11 @@ class Upsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x of shape (N, channels, H, W) to shape (N, channels, 2H, 2W)."""
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+def _silu(x: Tensor) -> Tensor:
+    """SiLU, in place where no gradient will ask for x again: memory is what it waits for."""
+    return F.silu(x, inplace=not x.requires_grad)
 
 
 def _norm(channels: int, groups: int) -> nn.GroupNorm:
