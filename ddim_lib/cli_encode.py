@@ -15,8 +15,10 @@ import ddim_lib
 from ddim_lib.cli_files import TENSORS, Out, prepare, sheet, write_png, write_tensor
 from ddim_lib.cli_options import (
     Named,
+    autocast_option,
     batch_size_option,
     check_walk,
+    chosen_autocast,
     chosen_device,
     device_option,
     network,
@@ -47,9 +49,10 @@ CONVENTIONS = ("source", "destination")
 @spacing_option
 @scale_option
 @batch_size_option
+@autocast_option
 @device_option
 def encode(pictures, out, decoded, convention, resize, weights, download, steps, spacing, scale,
-           batch_size, device):
+           batch_size, autocast, device):
     """Find the noise that DDIM draws given pictures from.
 
     Give files or folders (searched with their subfolders), and --out, --decode or both. The
@@ -66,6 +69,7 @@ def encode(pictures, out, decoded, convention, resize, weights, download, steps,
         raise click.UsageError("--out or --decode must be given, got neither",
                                click.get_current_context())
     device = chosen_device(device)
+    autocast = chosen_autocast(autocast, device)
     model, schedule, name = network(weights, device, download)
     taus = check_walk(schedule, steps, spacing)
     files = find(pictures)
@@ -76,13 +80,14 @@ def encode(pictures, out, decoded, convention, resize, weights, download, steps,
         prepare("--decode", [decoded])
     bar = tqdm(x0.split(batch_size), desc="encoding")
     latents = torch.cat([ddim_lib.encode(model, schedule, part, steps=taus, convention=convention,
-                                         device=device) for part in bar])
+                                         autocast=autocast, device=device) for part in bar])
     if out:
         write_tensor("--out", out, "latents", latents, weights=name, steps=steps,
-                     spacing=spacing, convention=convention, pictures=[f.name for f in files])
+                     spacing=spacing, convention=convention, autocast=autocast,
+                     pictures=[f.name for f in files])
     if decoded:
         back = ddim_lib.sample(model, schedule, x_T=latents, steps=taus, batch_size=batch_size,
-                               device=device)
+                               autocast=autocast, device=device)
         error = ((back - x0) / 2).double().square().mean().item()
         write_png("--decode", decoded, pairs(x0, back, scale))
         click.echo(f"mean squared error {error:.3g} (pixels in [0, 1])")

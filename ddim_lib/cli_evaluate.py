@@ -11,8 +11,10 @@ import torch
 import ddim_lib
 from ddim_lib.cli_files import Out, prepare, write_json
 from ddim_lib.cli_options import (
+    autocast_option,
     batch_size_option,
     check_walk,
+    chosen_autocast,
     chosen_device,
     chosen_seeds,
     device_option,
@@ -34,8 +36,9 @@ from ddim_lib.processes import is_first
 @click.option("--out", type=Out(".json"), metavar="FILE.json",
               help="The numbers as JSON. A missing folder is made.")
 @batch_size_option
+@autocast_option
 @device_option
-def evaluate(weights, download, steps, eta, spacing, seeds, n, out, batch_size, device):
+def evaluate(weights, download, steps, eta, spacing, seeds, n, out, batch_size, autocast, device):
     """Measure how far generated digits are from real ones.
 
     The number is the Fréchet distance to the 60,000 training digits of MNIST, for 28x28 grey
@@ -49,6 +52,7 @@ def evaluate(weights, download, steps, eta, spacing, seeds, n, out, batch_size, 
       ddim evaluate --seeds 100-131 --steps 5 --eta 1 --out quality.json
     """
     device = chosen_device(device)
+    autocast = chosen_autocast(autocast, device)
     seeds = chosen_seeds(seeds, n, 1000)
     n = len(seeds)
     if n < 2:
@@ -68,7 +72,7 @@ def evaluate(weights, download, steps, eta, spacing, seeds, n, out, batch_size, 
         prepare("--out", [out])
     begin = time.perf_counter()
     images = sample_together(model, schedule, seeds=seeds, steps=taus, eta=eta,
-                             batch_size=batch_size, device=device)
+                             batch_size=batch_size, autocast=autocast, device=device)
     if images is None:  # the first process has them
         return
     seconds = time.perf_counter() - begin
@@ -81,7 +85,7 @@ def evaluate(weights, download, steps, eta, spacing, seeds, n, out, batch_size, 
                      f"{found['test_images']:,} test digits",
         "weights": name, "steps": len(taus), "eta": eta, "spacing": spacing,
         "seeds": seeds if seeds != list(range(seeds[0], seeds[0] + n)) else
-        f"{seeds[0]}-{seeds[-1]}",
+        f"{seeds[0]}-{seeds[-1]}", "autocast": autocast,
         "hardware": hardware(device), "seconds": round(seconds, 2), "torch": torch.__version__,
         "library": ddim_lib.__version__, "date": datetime.now(UTC).date().isoformat(),
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import torch
 
-from ddim_lib import published
+from ddim_lib import precision, published
 from ddim_lib.cli_errors import blaming
 from ddim_lib.collectives import first_goes_ahead
 from ddim_lib.processes import local_rank, world_size
@@ -146,6 +146,9 @@ batch_size_option = click.option("--batch-size", type=click.IntRange(min=1), def
                                  help="Pictures at once: speed and memory, not the result.")
 device_option = click.option("--device", type=Named(DEVICES), default="auto",
                              metavar="auto|cpu|cuda", help="auto: cuda where there is one.")
+autocast_option = click.option("--autocast", type=Named(precision.AUTOCAST), default="fp32",
+                               metavar="|".join(precision.AUTOCAST),
+                               help="What the network computes in; auto: the device's fastest.")
 scale_option = click.option("--scale", type=click.IntRange(1, 32), default=2,
                             help="Screen pixels a pixel, in pictures and films.")
 fps_option = click.option("--fps", type=Number(0, 50, above=True), default=10.0,
@@ -197,6 +200,12 @@ def chosen_device(name: str) -> torch.device:
                                      f"this PyTorch sees {found}", param_hint="'--device'")
         return torch.device(name, local_rank())
     return torch.device(name)
+
+
+def chosen_autocast(name: str, device: torch.device) -> str:
+    """--autocast as this device does it; fp16 on a CPU is an error."""
+    with blaming("--autocast"):
+        return precision.resolve(name, device)
 
 
 def hardware(device: torch.device) -> str:

@@ -25,8 +25,10 @@ from ddim_lib.cli_files import (
 from ddim_lib.cli_options import (
     Named,
     Seeds,
+    autocast_option,
     batch_size_option,
     check_walk,
+    chosen_autocast,
     chosen_device,
     chosen_seeds,
     device_option,
@@ -62,9 +64,10 @@ OUT = click.option("--out", "outs", type=Out(".png", *FILMS, *TENSORS), multiple
 @scale_option
 @fps_option
 @batch_size_option
+@autocast_option
 @device_option
 def sample(outs, weights, download, steps, eta, spacing, seeds, n, clip, show, frames, columns,
-           scale, fps, batch_size, device):
+           scale, fps, batch_size, autocast, device):
     """Draw pictures from noise.
 
     The seeds 0 to 31 where neither --seeds nor --n is given.
@@ -81,6 +84,7 @@ def sample(outs, weights, download, steps, eta, spacing, seeds, n, clip, show, f
     """
     begin = time.perf_counter()
     device = chosen_device(device)
+    autocast = chosen_autocast(autocast, device)
     seeds = chosen_seeds(seeds, n, 32)
     model, schedule, name = network(weights, device, download)
     taus = check_walk(schedule, steps, spacing, eta)
@@ -90,13 +94,13 @@ def sample(outs, weights, download, steps, eta, spacing, seeds, n, clip, show, f
     # The frames: numbers of steps of the walk, the first and the result among them.
     kept = sorted({round(i) for i in np.linspace(0, len(taus), min(frames, len(taus) + 1))})
     images, history = walk(model, schedule, share(seeds), batch_size, kept if films else [],
-                           steps=taus, eta=eta, clip=clip, device=device)
+                           steps=taus, eta=eta, clip=clip, autocast=autocast, device=device)
     images = gather(images)
     history = {i: (gather(x), gather(x0)) for i, (x, x0) in history.items()}
     if not is_first():
         return
     facts = {"weights": name, "seeds": seeds, "steps": steps, "eta": eta,
-             "spacing": spacing, "clip": clip}
+             "spacing": spacing, "clip": clip, "autocast": autocast}
     film = [moment(history[i], show, columns, scale) for i in kept] if films else []
     _write(outs, images, film, columns, scale, fps, facts)
     click.echo(f"{len(images)} pictures, {len(taus)} steps, eta {eta} ({spacing}), "
@@ -150,10 +154,11 @@ def moment(pair: tuple[Tensor, Tensor], show: str, columns: int, scale: int) -> 
 @scale_option
 @fps_option
 @batch_size_option
+@autocast_option
 @device_option
 @click.pass_context
 def interpolate(ctx, outs, seeds, spherical, grid, frames, weights, download, steps, spacing,
-                scale, fps, batch_size, device):
+                scale, fps, batch_size, autocast, device):
     """Draw what lies between two seeds, or in a grid between four.
 
     --out FILE ends in .png (a strip or a grid), .gif or .mp4 (one after the other; not with
@@ -167,6 +172,7 @@ def interpolate(ctx, outs, seeds, spherical, grid, frames, weights, download, st
     """
     begin = time.perf_counter()
     device = chosen_device(device)
+    autocast = chosen_autocast(autocast, device)
     default = click.core.ParameterSource.DEFAULT
     if grid and ctx.get_parameter_source("seeds") == default:
         seeds = [0, 1, 2, 3]
@@ -192,12 +198,12 @@ def interpolate(ctx, outs, seeds, spherical, grid, frames, weights, download, st
     else:
         start = [between(*ends, u) for u in shares]
     images = sample_together(model, schedule, x_T=torch.cat(start), steps=taus, device=device,
-                             batch_size=batch_size)
+                             batch_size=batch_size, autocast=autocast)
     if images is None:  # the first process has them
         return
     film = [sheet(image[None], 1, scale) for image in images] if not grid else []
     facts = {"weights": name, "seeds": seeds, "steps": steps, "spacing": spacing,
-             "between": "slerp" if spherical else "lerp"}
+             "between": "slerp" if spherical else "lerp", "autocast": autocast}
     _write(outs, images, film, frames, scale, fps, facts)
     click.echo(f"{len(images)} pictures between seeds {', '.join(map(str, seeds))}, {len(taus)} "
                f"steps, {time.perf_counter() - begin:.1f} s on {device.type}: "

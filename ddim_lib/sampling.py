@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ddim_lib import precision
 from ddim_lib.schedule import Schedule, pairs, timesteps
 
 #: What a sampler calls, ``model(x, t) -> eps``, x of shape (N, C, H, W), t int64 of shape (N,).
@@ -125,7 +126,7 @@ class Step(NamedTuple):
 def sample_iter(model: Model, schedule: Schedule, *, steps: int | Sequence[int] = 50,
                 seeds: Sequence[int] | None = None, x_T: Tensor | None = None,  # noqa: N803
                 shape: tuple[int, int, int] | None = None, spacing: str = "trailing",
-                eta: float | str = 0.0, clip: bool = False,
+                eta: float | str = 0.0, clip: bool = False, autocast: str = "fp32",
                 device: str | torch.device | None = None) -> Iterator[Step]:
     """Walk from noise to pictures, one :class:`Step` at a time.
 
@@ -147,24 +148,28 @@ def sample_iter(model: Model, schedule: Schedule, *, steps: int | Sequence[int] 
         eta: a number of at least 0, or ``"hat"``, see :func:`step`.
         clip: hold the prediction of x_0 in [-1, 1] and derive eps from it again. Off by
             default: it is not the same ODE any more.
+        autocast: the type that the network computes in: ``"fp32"``, which gives every machine the
+            same pictures but for rounding; ``"bf16"`` or ``"fp16"`` (CUDA alone), faster where
+            the hardware has it, and pictures that differ a little; ``"auto"``, what the device
+            is good at. The walk itself stays in float32.
         device: where to compute; where left out, the model's device.
     """
     transitions = pairs(timesteps(schedule.T, steps, spacing))
     for t, s in transitions:  # an impossible eta is told before the first network call
         coefficients(schedule.at(t), schedule.at(s), eta)
     device = _device(model, device)
+    network = _network(model, autocast, device)
     seeds = _check_start(seeds, x_T)
     if x_T is None:
         x_T = noise_from_seeds(seeds, _shape(model, shape))  # noqa: N806
     noise = _step_noise(seeds, x_T) if eta != 0 else None
-    return _walk(model, schedule, x_T.to(device), transitions, eta, noise, clip)
+    return _walk(network, schedule, x_T.to(device), transitions, eta, noise, clip)
 
 
-def _walk(model, schedule, x, transitions, eta, noise, clip) -> Iterator[Step]:
+def _walk(network, schedule, x, transitions, eta, noise, clip) -> Iterator[Step]:
     for t, s in transitions:
         alpha_t, alpha_s = schedule.at(t), schedule.at(s)
-        with _evaluating(model), torch.no_grad():
-            eps = model(x, torch.full((len(x),), t, device=x.device)).to(x.dtype)
+        eps = network(x, t)
         x0 = predict_x0(x, eps, alpha_t)
         if clip:
             x0 = x0.clamp(-1, 1)
@@ -188,7 +193,8 @@ def sample(model: Model, schedule: Schedule, *, steps: int | Sequence[int] = 50,
         batch_size: how many pictures the network sees at once; it changes the speed and
             the memory, not the pictures.
         progress: a bar over all network calls.
-        options: ``shape``, ``eta``, ``clip``, ``device``, as in :func:`sample_iter`.
+        options: ``shape``, ``eta``, ``clip``, ``autocast``, ``device``, as in
+            :func:`sample_iter`.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -232,7 +238,7 @@ def _step_noise(seeds: list[int] | None, x_T: Tensor) -> Callable[[], Tensor]:  
 
 
 def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequence[int] = 100,
-           spacing: str = "trailing", convention: str = "source",
+           spacing: str = "trailing", convention: str = "source", autocast: str = "fp32",
            device: str | torch.device | None = None) -> Tensor:
     """From pictures to the noise that DDIM would draw them from (eq. 13, backwards).
 
@@ -246,7 +252,7 @@ def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequenc
         convention: the label at which the network is asked on the way from s up to t:
             ``"source"`` s, as eq. 13 is written (1 for s = 0, which no network has seen),
             or ``"destination"`` t, as diffusers does.
-        device: as in :func:`sample_iter`.
+        autocast, device: as in :func:`sample_iter`.
 
     Returns:
         x at the last level of the subsequence, shape (N, C, H, W), on x0's device.
@@ -255,12 +261,11 @@ def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequenc
         raise ValueError(f"convention must be source or destination, got {convention!r}")
     taus = timesteps(schedule.T, steps, spacing)
     device = _device(model, device)
+    network = _network(model, autocast, device)
     x = x0.to(device)
     for t, s in reversed(pairs(taus)):
         alpha_s, alpha_t = schedule.at(s), schedule.at(t)
-        label = t if convention == "destination" else max(s, 1)
-        with _evaluating(model), torch.no_grad():
-            eps = model(x, torch.full((len(x),), label, device=device)).to(x.dtype)
+        eps = network(x, t if convention == "destination" else max(s, 1))
         x = math.sqrt(alpha_t) * predict_x0(x, eps, alpha_s) + math.sqrt(1 - alpha_t) * eps
     return x.to(x0.device)
 
@@ -327,6 +332,17 @@ def _device(model: Model, device: str | torch.device | None) -> torch.device:
         for parameter in model.parameters():
             return parameter.device
     return torch.device("cpu")
+
+
+def _network(model: Model, autocast: str, device: torch.device) -> Callable[[Tensor, int], Tensor]:
+    """The model as a walk asks it: without gradients or dropout, one t for all, eps as x is."""
+    chosen = precision.resolve(autocast, device)
+
+    def network(x: Tensor, t: int) -> Tensor:
+        with _evaluating(model), torch.no_grad(), precision.computing_in(chosen, device):
+            return model(x, torch.full((len(x),), t, device=x.device)).to(x.dtype)
+
+    return network
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator
-from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ddim_lib import precision
 from ddim_lib.collectives import average, broadcast, check_same, stop_requests, wait
 from ddim_lib.datasets import to_float
 from ddim_lib.files import check_zip, replacing
@@ -103,8 +103,7 @@ class TrainingConfig:
             raise ValueError(f"warmup must be at least 0, got {self.warmup}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
-        if self.autocast not in ("auto", "bf16", "fp16", "fp32"):
-            raise ValueError(f"autocast must be auto, bf16, fp16 or fp32, got {self.autocast!r}")
+        precision.check(self.autocast)
 
 
 class Progress(NamedTuple):
@@ -159,10 +158,7 @@ class Trainer:
         self.model = model.to(self.device).train()
         self.ema = deepcopy(self.model).eval().requires_grad_(False)
         self.images = images.to(self.device)
-        self.precision = best_precision(self.device) if config.autocast == "auto" \
-            else config.autocast
-        if self.precision == "fp16" and self.device.type != "cuda":
-            raise ValueError("autocast must be auto, bf16 or fp32 on a CPU, got fp16")
+        self.precision = precision.resolve(config.autocast, self.device)
         # Without loss scaling, gradients below 6e-8 vanish in fp16.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.lr,
@@ -216,10 +212,10 @@ class Trainer:
         averages = list(self.ema.parameters())
         self.model.train()
         while self.step < until:
-            x0 = self.batch()                                        # 1. draw images
-            with self._autocast():                                   # 2.-5. draw t and noise,
-                loss = self._loss(x0)                                # make x_t, predict, compare
-            self.optimizer.zero_grad()                               # 6. a step downhill
+            x0 = self.batch()                                          # 1. draw images
+            with precision.computing_in(self.precision, self.device):  # 2.-5. draw t and noise,
+                loss = self._loss(x0)                                  # make x_t, predict, compare
+            self.optimizer.zero_grad()                                 # 6. a step downhill
             self.scaler.scale(loss).backward()
             loss = self._averaged(loss.detach())
             self.scaler.unscale_(self.optimizer)
@@ -396,12 +392,6 @@ class Trainer:
         mode = "reduce-overhead" if self.device.type == "cuda" else "default"
         return torch.compile(self.model, dynamic=False, mode=mode)
 
-    def _autocast(self):
-        if self.precision == "fp32":
-            return nullcontext()
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
-        return torch.autocast(self.device.type, dtype)
-
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
     """The learning rate of one step: a linear rise, then a cosine down to 0.
@@ -412,20 +402,3 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
     """
     rise = min(1.0, (step + 1) / max(config.warmup, 1))
     return config.lr * rise * 0.5 * (1 + math.cos(math.pi * step / config.steps))
-
-
-def best_precision(device: torch.device) -> str:
-    """The type this device multiplies fastest in without losing the training.
-
-    bf16 on GPUs since Ampere and on CPUs with instructions for it; fp16 on older GPUs (a T4
-    has no bf16, and PyTorch would emulate it); fp32 elsewhere.
-    """
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp16"
-    if device.type == "cpu":
-        # Asked by name: these have no public form, and older releases lack them.
-        checks = (getattr(torch.cpu, f"_is_{name}_supported", None)
-                  for name in ("avx512_bf16", "amx_tile"))
-        if any(check is not None and check() for check in checks):
-            return "bf16"
-    return "fp32"

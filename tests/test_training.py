@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from ddim_lib.datasets import load_uint8, to_float
+from ddim_lib.precision import best_precision
 from ddim_lib.schedule import cosine, linear
 from ddim_lib.training import (
     Progress,
     Trainer,
     TrainingConfig,
-    best_precision,
     learning_rate,
     noise_prediction_loss,
 )
