@@ -1,0 +1,335 @@
+"""The page "How we know": each claim has evidence that is there, each number is its file's."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import ddim_evidence as evidence
+import evidence_sources as sources
+import pytest
+from evidence_sources import Missing
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "book" / "how_we_know.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```\{ddim-(claims|unknown|proofs|benchmarks)\} ?([\w ]*)\n(.*?)^```$",
+                   re.DOTALL | re.MULTILINE)
+ROLE = re.compile(r"\{ddim-fact\}`([^`]*)`")
+
+
+def blocks(kind: str) -> list[tuple[str, list[str]]]:
+    """The statements of the page in one kind of directive."""
+    return [statement for name, _, body in BLOCK.findall(TEXT) if name == kind
+            for statement in evidence.statements(body.splitlines())]
+
+
+CLAIMS, UNKNOWN = blocks("claims"), blocks("unknown")
+FACTS = sorted(set(ROLE.findall(TEXT)))
+
+
+def test_every_claim_is_one_sentence_with_evidence():
+    assert len(CLAIMS) >= 50 and len({text for text, _ in CLAIMS}) == len(CLAIMS)
+    for text, lines in CLAIMS:
+        said = evidence.WORDS.sub("x", text)
+        assert said.endswith(".") and len(re.findall(r"[.?!](?= [A-Z]|$)", said)) == 1, text
+        found = [source for line in lines for source in evidence.cited(line)]
+        found += [source for role in ROLE.findall(text) if (source := evidence.fact(role)[1])]
+        assert found, text
+
+
+def test_what_is_unknown_is_said_and_cites_what_is_there():
+    assert len(UNKNOWN) >= 15
+    for text, lines in UNKNOWN:
+        assert text.endswith(".")
+        for line in lines:
+            assert line.startswith("until: ") or evidence.cited(line)
+
+
+def test_every_test_that_is_named_is_collected():
+    named = re.findall(r"^- (test_\w+\.py): (.+)$", TEXT, re.MULTILINE)
+    pairs = [(file, name.strip()) for file, names in named for name in names.split(",")]
+    assert len(pairs) >= 90
+    for file, name in pairs:
+        text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        assert len(re.findall(rf"^def {name}\(", text, re.MULTILINE)) == 1, (file, name)
+        source = sources.test(file, name)
+        lines = text.splitlines()
+        assert lines[source.first - 1].startswith(f"def {name}(")
+        assert source.last == len(lines) or not lines[source.last].startswith("    ")
+
+
+def test_no_number_on_the_page_was_typed():
+    plain = evidence.WORDS.sub("", BLOCK.sub("", TEXT))
+    assert evidence.TYPED.findall(plain) == []
+    for text, _ in CLAIMS + UNKNOWN:
+        assert evidence.TYPED.findall(evidence.WORDS.sub("", text)) == [], text
+
+
+@pytest.mark.parametrize("text, typed", [
+    ("It has 3 parts.", ["3"]), ("at 1.63 or 2,000.", ["1.63", "2,000"]), ("10 %", ["10"]),
+    ("CIFAR-10 in float32, 64x64, kill -9, chapter 8", []), ("S10", [])])
+def test_typed_numbers_are_found(text, typed):
+    assert evidence.TYPED.findall(text) == typed
+
+
+# Numbers ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", FACTS)
+def test_every_number_can_be_told(text):
+    value, source = evidence.fact(text)
+    assert evidence.shown(value)
+    assert source is None or (ROOT / source.path).is_file()
+
+
+def result(name: str):
+    return json.loads((ROOT / "data" / "results" / name).read_text(encoding="utf-8"))
+
+
+def test_numbers_are_the_files():
+    table, quality = result("mnist-table.json"), result("mnist-quality.json")
+    (cell,) = [row["distance"] for row in table["rows"]
+               if (row["S"], row["eta"], row["spacing"]) == (10, "hat", "trailing")]
+    longest = max(run["seconds"] for run in result("chapter-times.json").values())
+    expected = {
+        "mnist-quality.json distance": quality["distance"],
+        "mnist-quality.json share_above_0.9": quality["share_above_0.9"],
+        "mnist-table.json rows[S=10,eta=hat,spacing=trailing].distance": cell,
+        "mnist-table.json check.distance": table["check"]["distance"],
+        "chapter-times.json *.seconds as largest": longest,
+        "tests/guard.py TILE": 8,
+        "test_processes.py WEIGHT": 1e-4,  # LOSS, WEIGHT = ...
+        "test_sampling.py test_equal_to_diffusers.steps": [10, 50, 1000],
+        "test_sampling.py test_equal_to_diffusers.tolerance as smallest": 1e-10,
+        "test_unet.py test_outputs_equal_diffusers.atol": 1e-5,
+        "test_live.py test_ddim_and_ddpm_are_the_library_s.limit:differences": 1e-3,
+    }
+    for text, value in expected.items():
+        assert evidence.fact(text)[0] == value, text
+
+
+def test_counts_are_counted():
+    planted = "".join(path.read_text(encoding="utf-8")
+                      for path in (ROOT / "course" / "planted").glob("*.toml"))
+    for kind in ("wrong", "right"):
+        assert sources.count(kind) == planted.count(f'\nkind = "{kind}"\n') > 30
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py")]
+    # Inside of strings other tests are planted.
+    written = sum(len(re.findall(r"^def test_", text, re.MULTILINE)) for text in texts)
+    assert written - 20 <= sources.count("tests") <= written
+    chapters = [json.loads(path.read_text(encoding="utf-8"))
+                for path in (ROOT / "book").glob("0*.ipynb")]
+    assert sources.count("chapters") == len(chapters) == 9
+    assert sources.count("cells") == sum(bool(cell.get("execution_count"))
+                                         for one in chapters for cell in one["cells"])
+    assert sources.count("properties") == (ROOT / "tests/test_properties.py").read_text(
+        encoding="utf-8").count("\n@given(")
+
+
+@pytest.mark.parametrize("value, said", [
+    (1e-10, "$10^{-10}$"), (5e-6, r"$5 \cdot 10^{-6}$"), (2.5e-4, r"$2.5 \cdot 10^{-4}$"),
+    (-1e-5, "$-1 \\cdot 10^{-5}$"), (1e-3, "0.001"), (0.0157, "0.0157"), (0.0, "0.0"),
+    (609.1, "609.1"), (1500000, "1,500,000"), ([10, 50, 1000], "10, 50 and 1,000"),
+    (["a"], "a"), ([1e-4, 2], "$10^{-4}$ and 2")])
+def test_values_in_words(value, said):
+    assert evidence.shown(value) == said
+    assert "".join(node.astext() for node in evidence.words(value)) == said.replace("$", "")
+
+
+def test_shares_in_percent():
+    assert [evidence.FORMS["percent"](share) for share in (0.91, 0.9374, 1.0, 0.2)] == [
+        "91%", "93.74%", "100%", "20%"]
+
+
+# What is missing --------------------------------------------------------------------------------
+
+TEST = "import pytest\n\n\ndef test_x():\n    assert 1 < 2\n"
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """A small project with a test, a record and a proof of each kind."""
+    for folder in ("tests", "proofs", "data/results"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "tests/test_a.py").write_text(TEST)
+    (tmp_path / "proofs/__main__.py").write_text('PROOFS = ["kill", "later"]\n')
+    for name in ("kill", "later", "new"):
+        (tmp_path / f"proofs/{name}.py").write_text("")
+    for name in ("kill", "new"):
+        told = {key: f"its {key}" for key in sources.GENERIC} | {"proof": name}
+        told |= {"what": "It held.", "date": "2026-11-23", "kills": 20, "share": 1e-5, "rows": [1],
+                 "command": "x"}
+        (tmp_path / f"data/results/proof-{name}.json").write_text(json.dumps(told))
+    (tmp_path / "data/results/a.json").write_text(json.dumps(
+        {"n": 5000, "seeds": "0..4999", "hardware": "A chip", "date": "2026-11-23",
+         "commit": "abc1234", "flag": True, "rows": [{"S": 10, "x": 1.5}, {"S": 20, "x": 2.5}]}))
+    return tmp_path
+
+
+@pytest.mark.parametrize("line, said", [
+    ("test_a.py: test_y", "tests/test_a.py has no test test_y"),
+    ("test_a.py: test_x, test_z", "no test test_z"),
+    ("test_b.py: test_x", "no file tests/test_b.py"),
+    ("test_b.py", "no file tests/test_b.py"),
+    ("b.json", "no file data/results/b.json"),
+    ("proofs/no.py", "no file proofs/no.py"),
+    ("test_a.py: helper", "helper is no test"),
+    ("proofs/kill.py: test_x", "test_x is no test"),
+])
+def test_evidence_that_is_not_there_is_an_error(root, line, said):
+    assert evidence.cited("test_a.py: test_x", root)[0].path == "tests/test_a.py"
+    assert evidence.cited("a.json", root)[0].path == "data/results/a.json"
+    with pytest.raises(Missing, match=re.escape(said)):
+        evidence.cited(line, root)
+
+
+@pytest.mark.parametrize("content", [
+    TEST.replace("def", '@pytest.mark.skip(reason="x")\ndef'),
+    TEST.replace("def", "@pytest.fixture\ndef"), TEST.replace("def", "@pytest.mark.xfail\ndef"),
+    "def outer():\n    def test_x():\n        pass\n",
+    'text = """\ndef test_x():\n    pass\n"""\n'])
+def test_a_test_that_never_runs_is_no_evidence(root, content):
+    (root / "tests/test_a.py").write_text(content)
+    with pytest.raises(Missing):
+        sources.test("test_a.py", "test_x", root)
+
+
+def test_a_test_that_only_some_machines_skip_is_evidence(root):
+    (root / "tests/test_a.py").write_text(TEST.replace("def", "@pytest.mark.skipif(0)\ndef"))
+    assert sources.test("test_a.py", "test_x", root).first == 5
+
+
+@pytest.mark.parametrize("text, said", [
+    ("a.json none", "no field none"), ("a.json rows[S=30].x", "0 rows have S=30"),
+    ("a.json rows[S=10].y", "no field y"), ("a.json flag", "cannot be told"),
+    ("a.json rows", "cannot be told"), ("b.json n", "no file data/results/b.json"),
+    ("a.json n as roman", "the form must be one of"), ("a.json", "must read"),
+    ("test_a.py NONE", "has no constant NONE"), ("test_a.py test_x.atol", "says nothing of atol"),
+    ("test_a.py test_y.atol", "no function test_y"), ("count nothings", "nothing counts nothings"),
+])
+def test_a_number_that_is_not_there_is_an_error(root, text, said):
+    assert evidence.fact("a.json rows[S=20].x", root)[0] == 2.5
+    assert evidence.fact("test_a.py test_x.limit:1", root)[0] == 2
+    with pytest.raises(Missing, match=said):
+        evidence.fact(text, root)
+
+
+def test_a_claim_is_read_with_its_evidence():
+    lines = ["One", "claim.", "- test_a.py: test_x,", "  test_y", "- a.json", "", "", "Two - here."]
+    found = evidence.statements(lines)
+    assert found == [("One claim.", ["test_a.py: test_x, test_y", "a.json"]),
+                     ("Two - here.", [])]
+
+
+def test_the_links_lead_to_the_lines_and_tell_where_a_record_is_from(root):
+    line = evidence.links([*evidence.cited("test_a.py: test_x", root),
+                           *evidence.cited("a.json", root)], root)
+    assert line.astext() == ("Test: test_x. Record: a.json (n = 5,000, seeds 0..4999, A chip,"
+                             " 2026-11-23, commit abc1234).")
+    test, record = [link["refuri"] for link in line.findall(evidence.nodes.reference)]
+    assert test.endswith("/blob/main/tests/test_a.py#L4-L5")
+    assert record.endswith("/blob/main/data/results/a.json")
+
+
+# Proofs -----------------------------------------------------------------------------------------
+
+
+def test_proofs_are_those_that_are_listed_or_recorded(root):
+    assert sources.proofs(root) == ["kill", "later", "new"]
+
+
+def test_a_proof_is_told_with_its_numbers(root):
+    said = evidence.proof_item("kill", root).astext().split("\n\n")
+    assert said[:2] == ["It held.", "kills 20, share 10^{-5}."]
+    assert said[2].startswith("Record: proof-kill.json (its hardware, 2026-11-23, commit its")
+    assert said[2].endswith("File: proofs/kill.py.")
+
+
+def test_a_proof_that_was_not_run_says_so(root):
+    said = evidence.proof_item("later", root).astext()
+    assert said.startswith("The proof “later” has not been run yet.") and "It held" not in said
+
+
+@pytest.mark.parametrize("key", sources.GENERIC)
+def test_a_record_that_does_not_say_what_it_should_is_an_error(root, key):
+    path = root / "data/results/proof-kill.json"
+    told = json.loads(path.read_text())
+    del told[key]
+    path.write_text(json.dumps(told))
+    with pytest.raises((Missing, KeyError)):
+        evidence.proof_item("kill", root)
+
+
+def test_every_proof_is_on_the_page():
+    named = [names.split() for kind, names, _ in BLOCK.findall(TEXT) if kind == "proofs"]
+    # The last one tells whatever the others do not name.
+    assert named[-1] == [] and sum(not names for names in named) == 1
+    assert "kill" in sources.proofs() and sources.proof("kill")["random_kills"] >= 20
+
+
+# The build --------------------------------------------------------------------------------------
+
+SMALL = """# Title
+
+{}
+
+```{{ddim-claims}}
+{}
+```
+"""
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Build a page of one claim with this extension; what was warned of, and the HTML."""
+    from io import StringIO
+
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace
+
+    def make(claim: str, before: str = "") -> tuple[str, str]:
+        shutil.rmtree(tmp_path, ignore_errors=True)
+        (tmp_path / "source").mkdir(parents=True)
+        (tmp_path / "source/index.md").write_text(SMALL.format(before, claim))
+        told = StringIO()
+        with docutils_namespace():
+            app = Sphinx(tmp_path / "source", None, tmp_path / "out", tmp_path / "trees", "html",
+                         {"extensions": ["myst_parser", "ddim_evidence"], "html_theme": "basic",
+                          "myst_enable_extensions": ["dollarmath"]},
+                         status=None, warning=told)
+            app.build()
+        return told.getvalue(), (tmp_path / "out/index.html").read_text(encoding="utf-8")
+
+    return make
+
+
+def test_a_claim_on_a_page(build):
+    told, page = build("At {ddim-fact}`mnist-quality.json distance` it holds.\n"
+                       "- test_sampling.py: test_equal_to_diffusers")
+    quality = result("mnist-quality.json")
+    assert told == ""
+    assert f">{quality['distance']}<" in page and "test_equal_to_diffusers</span>" in page
+    # The record of a number is evidence without being named again.
+    assert "mnist-quality.json</span>" in page and f"n = {quality['n']:,}" in page
+
+
+@pytest.mark.parametrize("claim, said", [
+    ("It holds.\n- test_sampling.py: test_equal_to_nobody", "has no test test_equal_to_nobody"),
+    ("It holds, at {ddim-fact}`mnist-quality.json grade`.\n- tests/guard.py", "no field grade"),
+    ("It holds.\n- mnist-glory.json", "no file data/results/mnist-glory.json"),
+    ("It holds.", "a claim without evidence: 'It holds.'"),
+    ("It holds, by 1.63.\n- tests/guard.py", "1.63 was typed by hand"),
+])
+def test_what_is_missing_stops_the_build(build, claim, said):
+    """A warning, and warnings are errors to `make book`."""
+    told, _ = build(claim)
+    assert "WARNING" in told and said in told
+
+
+def test_what_is_known_by_now_is_not_called_unknown(build):
+    before = ("```{ddim-unknown}\nThe moon.\n- until: data/results/mnist-qual*.json\n\n"
+              "The sun.\n- until: data/results/sun*.json\n\nThe stars.\n```")
+    told, page = build("It holds.\n- tests/guard.py", before)
+    assert told == "" and "The moon" not in page
+    assert "The sun" in page and "The stars" in page
