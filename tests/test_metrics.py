@@ -2,6 +2,8 @@
 
 import json
 import os
+import sys
+import warnings
 
 import pytest
 import torch
@@ -101,13 +103,55 @@ def test_pixels_beyond_1_are_clipped():
     a, b = gaussian([0.0] * 4, MIX, 500), gaussian([1.0, 0, 0, 0], MIX, 500, seed=1)
     assert b.max() > 1.1
     distance = FrechetDistance(a, Pixels())
-    assert distance(b) == distance(b.clamp(-1, 1))
-    assert FrechetDistance(b, Pixels())(a) == FrechetDistance(b.clamp(-1, 1), Pixels())(a)
+    for beyond in (b, -b):
+        inside = beyond.clamp(-1, 1)
+        assert distance(beyond) == distance(inside)
+        assert FrechetDistance(beyond, Pixels())(a) == FrechetDistance(inside, Pixels())(a)
 
 
 @pytest.mark.parametrize("n", [499, 500, 501, 1001])
 def test_every_number_of_pictures_is_measured_whole(n):
     a, b = gaussian([0.0] * 4, MIX, 800), gaussian([0.2, 0, 0, 0], SLIM, n, seed=1)
+    assert FrechetDistance(a, Pixels())(b) == pytest.approx(by_hand(a, b), rel=1e-3)
+
+
+class Watched(Pixels):
+    """Remembers how many pictures it saw at a time, and on which device."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def features(self, images):
+        self.seen.append((len(images), images.device.type))
+        return super().features(images)
+
+
+def test_at_most_500_pictures_are_in_memory_at_a_time():
+    classifier = Watched()
+    FrechetDistance(gaussian([0.0] * 4, MIX, 1001), classifier)
+    assert [n for n, _ in classifier.seen] == [500, 500, 1]
+
+
+def test_the_distance_is_computed_where_the_classifier_is(monkeypatch):
+    """Shown on the device "meta", which holds no numbers and which every machine has."""
+    from ddim_lib import metrics
+
+    classifier = Watched().to("meta")
+    distance = FrechetDistance(torch.zeros(3, 1, 28, 28), classifier)
+    assert classifier.seen == [(3, "meta")]
+    assert distance._metric.device.type == distance._metric.real_features_sum.device.type == "meta"
+    monkeypatch.setattr(metrics, "load_classifier", lambda *device: Watched().to("meta"))
+    for name in metrics.STATISTICS:
+        assert getattr(FrechetDistance()._metric, name).device.type == "meta"
+
+
+def test_the_distance_does_not_wait_for_other_processes():
+    assert FrechetDistance(torch.zeros(3, 1, 28, 28), Pixels())._metric.sync_on_compute is False
+
+
+def test_two_pictures_have_a_covariance():
+    a, b = gaussian([0.0] * 4, MIX, 2), gaussian([0.3, 0, 0, 0], MIX, 2, seed=1)
     assert FrechetDistance(a, Pixels())(b) == pytest.approx(by_hand(a, b), rel=1e-3)
 
 
@@ -135,8 +179,17 @@ def test_the_shipped_statistics_go_with_the_shipped_classifier_alone():
     from ddim_lib.metrics import DigitClassifier, load_classifier
 
     assert FrechetDistance(None, load_classifier()).reference_size == 60_000
-    with pytest.raises(ValueError, match="reference must be given with a classifier of one's own"):
+    with pytest.raises(ValueError, match="^reference must be given with a classifier of one's own, "
+                                         "got None: the shipped statistics are of the shipped "
+                                         "classifier's features$"):
         FrechetDistance(None, DigitClassifier())
+
+
+def test_without_torchmetrics_the_distance_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", None)
+    with pytest.raises(ImportError, match=r'^the Fréchet distance needs torchmetrics: pip install '
+                                          r'"ddim-lib\[train\]"$'):
+        FrechetDistance(None, Pixels())
 
 
 # The classifier ----------------------------------------------------------------------------------
@@ -164,6 +217,18 @@ def test_confidence_is_the_softmax_of_the_label(digits):
                        confidence(brighter.clamp(-1, 1), classifier)[1])
 
 
+def test_confidence_loads_the_classifier_to_the_pictures_and_warns_of_nothing(monkeypatch):
+    from ddim_lib import metrics
+
+    asked, images = [], torch.zeros(2, 1, 28, 28)
+    monkeypatch.setattr(metrics, "load_classifier", lambda device: (asked.append(device),
+                                                                    DigitClassifier().eval())[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        confidence(images)
+    assert asked == [images.device]
+
+
 def test_batches_change_nothing():
     images = torch.randn(7, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     sizes = []
@@ -174,6 +239,8 @@ def test_batches_change_nothing():
 
     assert torch.equal(in_batches(double, images, 3), 2 * images)
     assert sizes == [3, 3, 1]
+    in_batches(double, torch.zeros(1001, 1))
+    assert sizes[3:] == [500, 500, 1]
 
 
 def test_another_shape_is_an_error():
