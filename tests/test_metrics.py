@@ -203,6 +203,10 @@ def test_the_classifier_knows_the_embedded_digits(digits):
     assert (probability > 0.9).float().mean() > 0.98
 
 
+def test_the_classifier_goes_to_its_device():
+    assert {p.device.type for p in load_classifier("meta").parameters()} == {"meta"}
+
+
 def test_confidence_is_the_softmax_of_the_label(digits):
     classifier, images = load_classifier(), digits[0][::200]
     assert not classifier.training
