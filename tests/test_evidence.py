@@ -223,13 +223,22 @@ def test_a_claim_is_read_with_its_evidence():
 
 
 def test_the_links_lead_to_the_lines_and_tell_where_a_record_is_from(root):
-    line = evidence.links([*evidence.cited("test_a.py: test_x", root),
-                           *evidence.cited("a.json", root)], root)
-    assert line.astext() == ("Test: test_x. Record: a.json (n = 5,000, seeds 0..4999, A chip,"
+    found = [source for line in ("test_a.py: test_x", "a.json", "test_a.py", "a.json")
+             for source in evidence.cited(line, root)]
+    line = evidence.links(found, root)
+    assert line.astext() == ("Test: x. Record: a.json (n = 5,000, seeds 0..4999, A chip,"
                              " 2026-11-23, commit abc1234).")
     test, record = [link["refuri"] for link in line.findall(evidence.nodes.reference)]
     assert test.endswith("/blob/main/tests/test_a.py#L4-L5")
     assert record.endswith("/blob/main/data/results/a.json")
+
+
+@pytest.mark.parametrize("name, said", [
+    ("test_a_seed_is_a_picture", "a seed is a picture"),
+    ("test_the_library_s_own", "the library’s own"), ("test_noise_is_numpy_s", "noise is numpy’s"),
+    ("test_of_S_steps", "of S steps")])
+def test_the_name_of_a_test_is_a_sentence(name, said):
+    assert evidence.link(sources.Source("tests/test_a.py", name, 1, 2)).astext() == said
 
 
 # Proofs -----------------------------------------------------------------------------------------
@@ -241,7 +250,7 @@ def test_proofs_are_those_that_are_listed_or_recorded(root):
 
 def test_a_proof_is_told_with_its_numbers(root):
     said = evidence.proof_item("kill", root).astext().split("\n\n")
-    assert said[:2] == ["It held.", "kills 20, share 10^{-5}."]
+    assert said[:2] == ["It held.", "kills: 20; share: 10^{-5}."]
     assert said[2].startswith("Record: proof-kill.json (its hardware, 2026-11-23, commit its")
     assert said[2].endswith("File: proofs/kill.py.")
 
@@ -309,7 +318,7 @@ def test_a_claim_on_a_page(build):
                        "- test_sampling.py: test_equal_to_diffusers")
     quality = result("mnist-quality.json")
     assert told == ""
-    assert f">{quality['distance']}<" in page and "test_equal_to_diffusers</span>" in page
+    assert f">{quality['distance']}<" in page and ">equal to diffusers</" in page
     # The record of a number is evidence without being named again.
     assert "mnist-quality.json</span>" in page and f"n = {quality['n']:,}" in page
 

@@ -117,25 +117,34 @@ def provenance(record: dict) -> str:
 def links(found: list[Source], root=ROOT) -> nodes.paragraph:
     """Evidence: tests, records, other files, each as a link to its place in the repository."""
     kinds: dict[str, list[Source]] = {"Test": [], "Record": [], "File": []}
+    tested = {one.path for one in found if one.name}
     for one in dict.fromkeys(found):
-        json = one.path.startswith(f"{sources.RESULTS}/")
-        kinds["Test" if one.name else "Record" if json else "File"].append(one)
+        # A test stands for its file, of which a number may be a constant.
+        if one.name or one.path not in tested:
+            record = one.path.startswith(f"{sources.RESULTS}/")
+            kinds["Test" if one.name else "Record" if record else "File"].append(one)
     line = nodes.paragraph("", "", classes=["ddim-evidence"])
     for kind, some in kinds.items():
         for i, one in enumerate(some):
-            label = f"{kind}{'s' if len(some) > 1 else ''}:"
-            line += ([nodes.Text(", ")] if i
-                     else [*[nodes.Text(" ")] * bool(len(line)), nodes.emphasis("", label),
-                           nodes.Text(" ")])
-            said = one.name or (one.path.split("/")[-1] if kind == "Record" else one.path)
-            line += nodes.reference("", "", nodes.literal("", said), internal=False,
-                                    refuri=url(one.path, one.first, one.last))
+            label = nodes.emphasis("", f"{kind}{'s' if len(some) > 1 else ''}:")
+            line += ([nodes.Text(", ")] if i else
+                     [nodes.Text(". " if len(line) else ""), label, nodes.Text(" ")])
+            line += link(one)
             if kind == "Record":
                 origin = provenance(sources.record(one.path.split("/")[-1], root))
                 line += nodes.Text(f" ({origin})")
-        if some:
-            line += nodes.Text(".")
+    line += nodes.Text(".")
     return line
+
+
+def link(one: Source) -> nodes.reference:
+    """A link to a file, or to the lines of a test, whose name is a sentence."""
+    name = one.path.removeprefix(f"{sources.RESULTS}/")
+    said = nodes.literal("", name)
+    if one.name:
+        sentence = re.sub(r"_s(?=_|$)", "’s", one.name.removeprefix("test_")).replace("_", " ")
+        said = nodes.inline("", sentence)
+    return nodes.reference("", "", said, refuri=url(one.path, one.first, one.last), internal=False)
 
 
 class Fact(SphinxRole):
@@ -245,8 +254,8 @@ def own_facts(record: dict) -> str:
         if key in {*sources.GENERIC, "command"} or isinstance(value, bool | list | dict):
             continue
         if value is not None and (not isinstance(value, str) or len(value) <= 60):
-            told.append(f"{key.replace('_', ' ')} {shown(value).replace('$', '')}")
-    return ", ".join(told)
+            told.append(f"{key.replace('_', ' ')}: {shown(value).replace('$', '')}")
+    return "; ".join(told)
 
 
 class Benchmarks(SphinxDirective):
