@@ -7,7 +7,7 @@ one with the assignments, whose notebooks are those that students get.
 
 With --repo the buttons "Open in Colab" lead to the notebooks in that repository, whose content is
 the folder notebooks/. Without it the edition has no such buttons, since the public notebooks hold
-the solutions.
+the solutions. The page "How we know" stays out: what it has to say are links to the public book.
 """
 
 import argparse
@@ -43,6 +43,7 @@ PDF_NOTE = """
 """
 INSTRUCTORS = "book/for_instructors"
 ASSIGNMENTS = "book/assignments"
+EVIDENCE = "book/how_we_know"
 ROW = re.compile(
     r"^\| *(?P<title>[^|]+?) *\| *(?P<chapters>[^|]+?) *\| *(?P<hours>[^|]+?) *\|"
     r" *(?P<points>\d+) *\|.*/(?P<name>\w+)\.ipynb\) *\|$", re.MULTILINE,
@@ -75,6 +76,7 @@ def copy(source: Path, target: Path, repo: str | None, paper: bool) -> tuple[lis
     root = yaml.safe_load((target / "_toc.yml").read_text(encoding="utf-8"))["root"]
     found, kept = [], []
     without_instructors(target, repo)
+    without_evidence(target)
     for path in sorted((target / "book").rglob("*.ipynb")):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         notebook, cut = solutions.cut_notebook(notebook, path.name)
@@ -129,6 +131,13 @@ def without_instructors(target: Path, repo: str | None) -> None:
     for path in sorted((target / "book").rglob("*.md")):
         text = path.read_text(encoding="utf-8")
         path.write_text(link.sub(r"\1", text), encoding="utf-8")
+
+
+def without_evidence(target: Path) -> None:
+    """Take the page of claims out; its evidence lies at addresses to which no page may lead."""
+    (target / f"{EVIDENCE}.md").unlink()
+    text = (target / "_toc.yml").read_text(encoding="utf-8")
+    (target / "_toc.yml").write_text(re.sub(rf" *- file: {EVIDENCE}\n", "", text), "utf-8")
 
 
 def readdressed(text: str, public: str, repo: str | None) -> str:

@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import course_edition
 import ddim_evidence as evidence
 import evidence_sources as sources
 import pytest
@@ -129,7 +130,7 @@ def test_counts_are_counted():
 
 @pytest.mark.parametrize("value, said", [
     (1e-10, "$10^{-10}$"), (5e-6, r"$5 \cdot 10^{-6}$"), (2.5e-4, r"$2.5 \cdot 10^{-4}$"),
-    (-1e-5, "$-1 \\cdot 10^{-5}$"), (1e-3, "0.001"), (0.0157, "0.0157"), (0.0, "0.0"),
+    (-1e-5, "$-1 \\cdot 10^{-5}$"), (1e-3, "0.001"), (0.0157, "0.0157"), (0.0, "0"), (3.0, "3"),
     (609.1, "609.1"), (1500000, "1,500,000"), ([10, 50, 1000], "10, 50 and 1,000"),
     (["a"], "a"), ([1e-4, 2], "$10^{-4}$ and 2")])
 def test_values_in_words(value, said):
@@ -226,7 +227,7 @@ def test_the_links_lead_to_the_lines_and_tell_where_a_record_is_from(root):
     found = [source for line in ("test_a.py: test_x", "a.json", "test_a.py", "a.json")
              for source in evidence.cited(line, root)]
     line = evidence.links(found, root)
-    assert line.astext() == ("Test: x. Record: a.json (n = 5,000, seeds 0..4999, A chip,"
+    assert line.astext() == ("Test: test_x. Record: a.json (n = 5,000, seeds 0..4999, A chip,"
                              " 2026-11-23, commit abc1234).")
     test, record = [link["refuri"] for link in line.findall(evidence.nodes.reference)]
     assert test.endswith("/blob/main/tests/test_a.py#L4-L5")
@@ -236,7 +237,7 @@ def test_the_links_lead_to_the_lines_and_tell_where_a_record_is_from(root):
 @pytest.mark.parametrize("name, said", [
     ("test_a_seed_is_a_picture", "a seed is a picture"),
     ("test_the_library_s_own", "the library’s own"), ("test_noise_is_numpy_s", "noise is numpy’s"),
-    ("test_of_S_steps", "of S steps")])
+    ("test_of_S_steps", "of S steps"), ("test_fails", "test_fails")])
 def test_the_name_of_a_test_is_a_sentence(name, said):
     assert evidence.link(sources.Source("tests/test_a.py", name, 1, 2)).astext() == said
 
@@ -334,6 +335,14 @@ def test_what_is_missing_stops_the_build(build, claim, said):
     """A warning, and warnings are errors to `make book`."""
     told, _ = build(claim)
     assert "WARNING" in told and said in told
+
+
+def test_the_course_edition_leaves_the_page_out(tmp_path):
+    """Its evidence lies at the public address, to which that edition has no link."""
+    course_edition.copy(ROOT, tmp_path / "book", None, paper=False)
+    assert "how_we_know" in (ROOT / "book" / "index.md").read_text(encoding="utf-8")
+    for path in [tmp_path / "book/_toc.yml", *(tmp_path / "book/book").rglob("*.md")]:
+        assert "how_we_know" not in path.read_text(encoding="utf-8") + path.name, path
 
 
 def test_what_is_known_by_now_is_not_called_unknown(build):

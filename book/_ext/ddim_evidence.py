@@ -70,8 +70,8 @@ def shown(value: object) -> str:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Missing(f"{value!r} cannot be told in words")
-    if isinstance(value, int) or not 0 < abs(value) < 1e-3:
-        return f"{value:,}"
+    if not 0 < abs(value) < 1e-3:
+        return f"{int(value) if value == int(value) else value:,}"
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     head = f"{'-' * sign}{digits[0]}" + ("." + "".join(map(str, digits[1:]))) * (len(digits) > 1)
     power = f"10^{{{exponent + len(digits) - 1}}}"
@@ -142,8 +142,10 @@ def link(one: Source) -> nodes.reference:
     name = one.path.removeprefix(f"{sources.RESULTS}/")
     said = nodes.literal("", name)
     if one.name:
-        sentence = re.sub(r"_s(?=_|$)", "’s", one.name.removeprefix("test_")).replace("_", " ")
-        said = nodes.inline("", sentence)
+        said = nodes.literal("", one.name)
+        if one.name.count("_") > 1:
+            sentence = re.sub(r"_s(?=_|$)", "’s", one.name.removeprefix("test_"))
+            said = nodes.inline("", sentence.replace("_", " "))
     return nodes.reference("", "", said, refuri=url(one.path, one.first, one.last), internal=False)
 
 
