@@ -695,7 +695,7 @@ def test_a_missing_z_is_an_error():
     ({"seeds": [-1]}, r"every seed must be a whole number in 0\.\.2\^32-1, got -1"),
     ({"seeds": [2**32]}, rf"every seed must be a whole number in 0\.\.2\^32-1, got {2**32}"),
     ({"x_T": torch.zeros(1, *SHAPE), "eta": 1.0},
-     "seeds must be given where eta is not 0, got None"),
+     "^seeds must be given where eta is not 0, got None$"),
     ({"x_T": torch.zeros(1, *SHAPE), "eta": 1.0, "seeds": [1, 2]},
      "seeds must be one an image of x_T, 1, got 2"),
     ({"seeds": [1], "steps": 1001}, r"steps must be a whole number in 1\.\.1000"),
@@ -713,7 +713,8 @@ def test_a_model_without_a_shape_needs_one():
     def bare(x, t):
         return torch.zeros_like(x)
 
-    with pytest.raises(ValueError, match=r"shape must be given as \(C, H, W\)"):
+    with pytest.raises(ValueError, match=r"^shape must be given as \(C, H, W\): this model has no "
+                                         r"image_shape$"):
         sample(bare, SCHEDULE, seeds=[1], progress=False)
     assert sample(bare, SCHEDULE, seeds=[1], shape=(1, 2, 3), steps=2,
                   progress=False).shape == (1, 1, 2, 3)
@@ -754,3 +755,47 @@ def test_a_part_frozen_in_evaluation_mode_stays_so():
     net = Net()
     sample(net, linear(), seeds=[0], shape=(1, 2, 2), steps=2, progress=False)
     assert net.training and net.on.training and not net.frozen.training
+
+
+class Somewhere(nn.Module):
+    """Remembers the device and the number of its calls."""
+
+    def __init__(self, device):
+        super().__init__()
+        self.weight, self.seen = nn.Parameter(torch.ones((), device=device)), []
+
+    def forward(self, x, t):
+        assert t.device == x.device
+        self.seen.append(x.device.type)
+        return self.weight * x
+
+
+def test_encoding_takes_a_hundred_steps_where_no_number_is_given():
+    model = Somewhere("cpu")
+    encode(model, SCHEDULE, torch.zeros(1, 1, 2, 2))
+    assert len(model.seen) == 100
+
+
+def test_encoding_happens_on_the_models_device_and_comes_back():
+    """Shown on the device "meta": nothing can be copied from there, and to try is an error."""
+    model, x0 = Somewhere("meta"), torch.zeros(1, 1, 2, 2)
+    with pytest.raises(NotImplementedError, match="meta"):
+        encode(model, SCHEDULE, x0, steps=3)
+    assert model.seen == ["meta"] * 3
+    assert encode(model, SCHEDULE, x0.to("meta"), steps=3).device.type == "meta"
+    asked = []
+    with pytest.raises(NotImplementedError, match="meta"):
+        encode(lambda x, t: asked.append(x.device.type) or x, SCHEDULE, x0, steps=2, device="meta")
+    assert asked == ["meta"] * 2
+
+
+def test_sampling_happens_on_the_models_device_or_where_it_is_told():
+    model = Somewhere("meta")
+    for now in sample_iter(model, SCHEDULE, steps=3, seeds=[0, 1], shape=(1, 2, 2), eta=1.0):
+        assert now.x.device.type == "meta"
+    assert model.seen == ["meta"] * 3
+    asked = []
+    for now in sample_iter(lambda x, t: asked.append(x.device.type) or x, SCHEDULE, steps=2,
+                           seeds=[0], shape=(1, 2, 2), device="meta"):
+        assert now.x0.device.type == "meta"
+    assert asked == ["meta"] * 2
