@@ -7,7 +7,9 @@ from pathlib import Path
 
 import course_edition
 import ddim_evidence as evidence
+import evidence_proofs as proofs
 import evidence_sources as sources
+import evidence_text as saying
 import pytest
 from evidence_sources import Missing
 
@@ -22,7 +24,7 @@ ROLE = re.compile(r"\{ddim-fact\}`([^`]*)`")
 def blocks(kind: str) -> list[tuple[str, list[str]]]:
     """The statements of the page in one kind of directive."""
     return [statement for name, _, body in BLOCK.findall(TEXT) if name == kind
-            for statement in evidence.statements(body.splitlines())]
+            for statement in saying.statements(body.splitlines())]
 
 
 CLAIMS, UNKNOWN = blocks("claims"), blocks("unknown")
@@ -32,10 +34,10 @@ FACTS = sorted(set(ROLE.findall(TEXT)))
 def test_every_claim_is_one_sentence_with_evidence():
     assert len(CLAIMS) >= 50 and len({text for text, _ in CLAIMS}) == len(CLAIMS)
     for text, lines in CLAIMS:
-        said = evidence.WORDS.sub("x", text)
+        said = saying.WORDS.sub("x", text)
         assert said.endswith(".") and len(re.findall(r"[.?!](?= [A-Z]|$)", said)) == 1, text
-        found = [source for line in lines for source in evidence.cited(line)]
-        found += [source for role in ROLE.findall(text) if (source := evidence.fact(role)[1])]
+        found = [source for line in lines for source in saying.cited(line)]
+        found += [source for role in ROLE.findall(text) if (source := saying.fact(role)[1])]
         assert found, text
 
 
@@ -44,7 +46,7 @@ def test_what_is_unknown_is_said_and_cites_what_is_there():
     for text, lines in UNKNOWN:
         assert text.endswith(".")
         for line in lines:
-            assert line.startswith("until: ") or evidence.cited(line)
+            assert line.startswith("until: ") or saying.cited(line)
 
 
 def test_every_test_that_is_named_is_collected():
@@ -61,17 +63,17 @@ def test_every_test_that_is_named_is_collected():
 
 
 def test_no_number_on_the_page_was_typed():
-    plain = evidence.WORDS.sub("", BLOCK.sub("", TEXT))
-    assert evidence.TYPED.findall(plain) == []
+    plain = saying.WORDS.sub("", BLOCK.sub("", TEXT))
+    assert saying.TYPED.findall(plain) == []
     for text, _ in CLAIMS + UNKNOWN:
-        assert evidence.TYPED.findall(evidence.WORDS.sub("", text)) == [], text
+        assert saying.TYPED.findall(saying.WORDS.sub("", text)) == [], text
 
 
 @pytest.mark.parametrize("text, typed", [
     ("It has 3 parts.", ["3"]), ("at 1.63 or 2,000.", ["1.63", "2,000"]), ("10 %", ["10"]),
     ("CIFAR-10 in float32, 64x64, kill -9, chapter 8", []), ("S10", [])])
 def test_typed_numbers_are_found(text, typed):
-    assert evidence.TYPED.findall(text) == typed
+    assert saying.TYPED.findall(text) == typed
 
 
 # Numbers ----------------------------------------------------------------------------------------
@@ -79,8 +81,8 @@ def test_typed_numbers_are_found(text, typed):
 
 @pytest.mark.parametrize("text", FACTS)
 def test_every_number_can_be_told(text):
-    value, source = evidence.fact(text)
-    assert evidence.shown(value)
+    value, source = saying.fact(text)
+    assert saying.shown(value)
     assert source is None or (ROOT / source.path).is_file()
 
 
@@ -107,7 +109,7 @@ def test_numbers_are_the_files():
         "test_live.py test_ddim_and_ddpm_are_the_library_s.limit:differences": 1e-3,
     }
     for text, value in expected.items():
-        assert evidence.fact(text)[0] == value, text
+        assert saying.fact(text)[0] == value, text
 
 
 def test_counts_are_counted():
@@ -134,12 +136,12 @@ def test_counts_are_counted():
     (609.1, "609.1"), (1500000, "1,500,000"), ([10, 50, 1000], "10, 50 and 1,000"),
     (["a"], "a"), ([1e-4, 2], "$10^{-4}$ and 2")])
 def test_values_in_words(value, said):
-    assert evidence.shown(value) == said
+    assert saying.shown(value) == said
     assert "".join(node.astext() for node in evidence.words(value)) == said.replace("$", "")
 
 
 def test_shares_in_percent():
-    assert [evidence.FORMS["percent"](share) for share in (0.91, 0.9374, 1.0, 0.2)] == [
+    assert [saying.FORMS["percent"](share) for share in (0.91, 0.9374, 1.0, 0.2)] == [
         "91%", "93.74%", "100%", "20%"]
 
 
@@ -158,7 +160,7 @@ def root(tmp_path) -> Path:
     for name in ("kill", "later", "new"):
         (tmp_path / f"proofs/{name}.py").write_text("")
     for name in ("kill", "new"):
-        told = {key: f"its {key}" for key in sources.GENERIC} | {"proof": name}
+        told = {key: f"its {key}" for key in proofs.GENERIC} | {"proof": name}
         told |= {"what": "It held.", "date": "2026-11-23", "kills": 20, "share": 1e-5, "rows": [1],
                  "command": "x"}
         (tmp_path / f"data/results/proof-{name}.json").write_text(json.dumps(told))
@@ -179,10 +181,10 @@ def root(tmp_path) -> Path:
     ("proofs/kill.py: test_x", "test_x is no test"),
 ])
 def test_evidence_that_is_not_there_is_an_error(root, line, said):
-    assert evidence.cited("test_a.py: test_x", root)[0].path == "tests/test_a.py"
-    assert evidence.cited("a.json", root)[0].path == "data/results/a.json"
+    assert saying.cited("test_a.py: test_x", root)[0].path == "tests/test_a.py"
+    assert saying.cited("a.json", root)[0].path == "data/results/a.json"
     with pytest.raises(Missing, match=re.escape(said)):
-        evidence.cited(line, root)
+        saying.cited(line, root)
 
 
 @pytest.mark.parametrize("content", [
@@ -210,22 +212,22 @@ def test_a_test_that_only_some_machines_skip_is_evidence(root):
     ("test_a.py test_y.atol", "no function test_y"), ("count nothings", "nothing counts nothings"),
 ])
 def test_a_number_that_is_not_there_is_an_error(root, text, said):
-    assert evidence.fact("a.json rows[S=20].x", root)[0] == 2.5
-    assert evidence.fact("test_a.py test_x.limit:1", root)[0] == 2
+    assert saying.fact("a.json rows[S=20].x", root)[0] == 2.5
+    assert saying.fact("test_a.py test_x.limit:1", root)[0] == 2
     with pytest.raises(Missing, match=said):
-        evidence.fact(text, root)
+        saying.fact(text, root)
 
 
 def test_a_claim_is_read_with_its_evidence():
     lines = ["One", "claim.", "- test_a.py: test_x,", "  test_y", "- a.json", "", "", "Two - here."]
-    found = evidence.statements(lines)
+    found = saying.statements(lines)
     assert found == [("One claim.", ["test_a.py: test_x, test_y", "a.json"]),
                      ("Two - here.", [])]
 
 
 def test_the_links_lead_to_the_lines_and_tell_where_a_record_is_from(root):
     found = [source for line in ("test_a.py: test_x", "a.json", "test_a.py", "a.json")
-             for source in evidence.cited(line, root)]
+             for source in saying.cited(line, root)]
     line = evidence.links(found, root)
     assert line.astext() == ("Test: test_x. Record: a.json (n = 5,000, seeds 0..4999, A chip,"
                              " 2026-11-23, commit abc1234).")
@@ -246,14 +248,36 @@ def test_the_name_of_a_test_is_a_sentence(name, said):
 
 
 def test_proofs_are_those_that_are_listed_or_recorded(root):
-    assert sources.proofs(root) == ["kill", "later", "new"]
+    assert proofs.names(root) == ["kill", "later", "new"]
 
 
 def test_a_proof_is_told_with_its_numbers(root):
     said = evidence.proof_item("kill", root).astext().split("\n\n")
-    assert said[:2] == ["It held.", "kills: 20; share: 10^{-5}."]
+    assert said[:2] == ["It held.", "kills: 20; share: 1e-05."]
     assert said[2].startswith("Record: proof-kill.json (its hardware, 2026-11-23, commit its")
     assert said[2].endswith("File: proofs/kill.py.")
+
+
+def test_what_a_record_has_several_of_is_told_line_by_line():
+    facts = {"what": "x", "rows": [{"a": 1}], "seen": True, "of": {"python": "3.12", "all": {}},
+             "notebooks": {"01_noising": {"seconds": 1.5, "differ": []}, "two": {"differ": []}},
+             "unproven": ["A GPU: none was used."], "none": {}}
+    assert proofs.groups(facts, str) == [
+        ("of", ["python: 3.12"]), ("notebooks", ["01 noising: seconds: 1.5", "two"]),
+        ("What this leaves open", ["A GPU: none was used."])]
+    assert proofs.scalars(facts | {"seed": 0, "told": "y" * 61, "word": "z"}, str) == (
+        "seed: 0; word: z")
+
+
+def test_a_proof_may_have_several_records(root):
+    shutil.copy(root / "data/results/proof-kill.json", root / "data/results/proof-kill-gpu.json")
+    assert proofs.asked(["kill"], root) == ["kill", "kill-gpu"]
+    assert proofs.asked(["kil"], root) == [] and len(proofs.asked([], root)) == 4
+    assert proofs.program("kill-gpu", root).path == "proofs/kill.py"
+    with pytest.raises(Missing, match="no file proofs/kil.py"):
+        proofs.program("kil-gpu", root)
+    with pytest.raises(Missing, match="own name"):
+        proofs.proof("kill-gpu", root)
 
 
 def test_a_proof_that_was_not_run_says_so(root):
@@ -261,7 +285,7 @@ def test_a_proof_that_was_not_run_says_so(root):
     assert said.startswith("The proof “later” has not been run yet.") and "It held" not in said
 
 
-@pytest.mark.parametrize("key", sources.GENERIC)
+@pytest.mark.parametrize("key", proofs.GENERIC)
 def test_a_record_that_does_not_say_what_it_should_is_an_error(root, key):
     path = root / "data/results/proof-kill.json"
     told = json.loads(path.read_text())
@@ -275,7 +299,7 @@ def test_every_proof_is_on_the_page():
     named = [names.split() for kind, names, _ in BLOCK.findall(TEXT) if kind == "proofs"]
     # The last one tells whatever the others do not name.
     assert named[-1] == [] and sum(not names for names in named) == 1
-    assert "kill" in sources.proofs() and sources.proof("kill")["random_kills"] >= 20
+    assert "kill" in proofs.names() and proofs.proof("kill")["random_kills"] >= 20
 
 
 # The build --------------------------------------------------------------------------------------

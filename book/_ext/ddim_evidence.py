@@ -16,12 +16,13 @@ without names those that no other one has told. What is cited and not there stop
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 
+import evidence_proofs as proofs
 import evidence_sources as sources
 from docutils import nodes
 from docutils.statemachine import StringList
 from evidence_sources import Missing, Source
+from evidence_text import TYPED, WORDS, cited, fact, plain, provenance, shown, statements
 from repository import ROOT, url
 from sphinx.application import Sphinx
 from sphinx.util import logging
@@ -29,89 +30,13 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 logger = logging.getLogger(__name__)
 PAGE = "book/benchmarks"
-FACT = re.compile(r"(?P<where>\S+) (?P<what>\S+?)(?: as (?P<form>\w+))?")
-FORMS = {"largest": max, "smallest": min, "sum": sum, "number": len,
-         "percent": lambda value: f"{Decimal(repr(value)) * 100:f}".rstrip("0").rstrip(".") + "%"}
-# A number that stands alone. "CIFAR-10", "float32" and "chapter 8" are names.
-TYPED = re.compile(r"(?<![\w.,-])(?<!hapter )\d(?:[\d.,]*\d)?(?![\w-])")
-WORDS = re.compile(r"\{[\w:-]+\}`[^`]*`|\]\([^)]*\)|`[^`]*`|\$[^$]*\$")
-
-
-def fact(text: str, root=ROOT) -> tuple[object, Source | None]:
-    """The value that a role asks for, and where it stands; raises Missing."""
-    asked = FACT.fullmatch(text)
-    if asked is None:
-        raise Missing(f"a fact must read 'file what' or 'file what as form', and is {text!r}")
-    where, what, form = asked["where"], asked["what"], asked["form"]
-    if form and form not in FORMS:
-        raise Missing(f"the form must be one of {', '.join(FORMS)}, and is {form!r}")
-    source = None
-    if where == "count":
-        value = sources.count(what, root)
-    elif where.endswith(".json"):
-        source, value = sources.file(where, root), sources.field(sources.record(where, root), what)
-    else:
-        path, (name, _, inner) = sources.in_tests(where), what.partition(".")
-        value = (sources.inside(path, name, inner, root) if inner
-                 else sources.constant(path, name, root))
-        source = sources.test(path, name, root) if inner else sources.file(path, root)
-        value = value[0] if inner and len(value) == 1 else value
-    value = FORMS[form](value) if form else value
-    shown(value)
-    return value, source
-
-
-def shown(value: object) -> str:
-    """A value as it stands on the page; a small number as TeX between dollars."""
-    if isinstance(value, list) and value:
-        told = [shown(one) for one in value]
-        return " and ".join([", ".join(told[:-1])] * (len(told) > 1) + told[-1:])
-    if isinstance(value, str) and value:
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Missing(f"{value!r} cannot be told in words")
-    if not 0 < abs(value) < 1e-3:
-        return f"{int(value) if value == int(value) else value:,}"
-    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
-    head = f"{'-' * sign}{digits[0]}" + ("." + "".join(map(str, digits[1:]))) * (len(digits) > 1)
-    power = f"10^{{{exponent + len(digits) - 1}}}"
-    return f"${power}$" if head == "1" else f"${head} \\cdot {power}$"
 
 
 def words(value: object) -> list[nodes.Node]:
+    """A value on the page, its powers of ten as formulas."""
     parts = shown(value).split("$")
     return [nodes.math("", part) if i % 2 else nodes.Text(part)
             for i, part in enumerate(parts) if part]
-
-
-def statements(lines: list[str]) -> list[tuple[str, list[str]]]:
-    """Each sentence with the lines below it that name its evidence."""
-    found = []
-    for block in re.split(r"\n\s*\n", "\n".join(lines).strip()):
-        text, *cited = re.split(r"^- +", block, flags=re.MULTILINE)
-        found.append((" ".join(text.split()), [" ".join(line.split()) for line in cited]))
-    return found
-
-
-def cited(line: str, root=ROOT) -> list[Source]:
-    """What a line of evidence names."""
-    path, _, names = line.partition(":")
-    if not names:
-        return [sources.file(path, root)]
-    return [sources.test(path, name.strip(), root) for name in names.split(",")]
-
-
-def provenance(record: dict) -> str:
-    """What a record says of its origin: how many, with which seeds, where, when."""
-    if "date" not in record:  # runs, each with a machine and a day of its own
-        runs = list(record.values())
-        machines = dict.fromkeys(f"{run['processor']}, {run['cores']} cores" for run in runs)
-        days = sorted({run["date"] for run in runs})
-        return "; ".join([*machines, " to ".join(dict.fromkeys([days[0], days[-1]]))])
-    told = [f"n = {record['n']:,}"] if "n" in record else []
-    told += [f"seeds {record['seeds']}"] if re.match(r"\d", str(record.get("seeds"))) else []
-    told += [record[key] for key in ("hardware", "precision") if key in record]
-    return ", ".join([*told, record["date"], f"commit {record['commit']}"])
 
 
 def links(found: list[Source], root=ROOT) -> nodes.paragraph:
@@ -224,40 +149,32 @@ class Proofs(Claims):
     def run(self) -> list[nodes.Node]:
         self.env.note_dependency(str(ROOT / "proofs/__main__.py"))
         told = self.env.temp_data.setdefault("ddim_proofs", [])
-        known = sources.proofs()
-        asked = self.arguments[0].split() if self.arguments else known
         whole = nodes.bullet_list(classes=["ddim-claims"])
-        for name in asked:
-            if name in known and name not in told:
+        for name in proofs.asked(self.arguments[0].split() if self.arguments else []):
+            if name not in told:
                 told.append(name)
+                self.env.note_dependency(str(ROOT / sources.RESULTS / f"proof-{name}.json"))
                 self.told(whole.append, proof_item, name)
         return [whole] * bool(len(whole))
 
 
 def proof_item(name: str, root=ROOT) -> nodes.list_item:
     """What a proof has shown, with its numbers; or that it is still to be run."""
-    record, item = sources.proof(name, root), nodes.list_item()
-    program = sources.file(f"proofs/{name}.py", root)
+    record, item = proofs.proof(name, root), nodes.list_item()
+    program = proofs.program(name, root)
     if record is None:
         item += nodes.paragraph("", f"The proof “{name}” has not been run yet.")
         item += links([program], root)
         return item
     item += nodes.paragraph("", record["what"])
-    if numbers := own_facts(record):
+    if numbers := proofs.scalars(record, plain):
         item += nodes.paragraph("", f"{numbers}.")
+    for heading, lines in proofs.groups(record, plain):
+        item += nodes.paragraph("", f"{heading[0].upper()}{heading[1:]}:")
+        paragraphs = [nodes.paragraph("", line) for line in lines]
+        item += nodes.bullet_list("", *[nodes.list_item("", line) for line in paragraphs])
     item += links([program, sources.file(f"proof-{name}.json", root)], root)
     return item
-
-
-def own_facts(record: dict) -> str:
-    """The numbers and short words of a record, beside what every record says."""
-    told = []
-    for key, value in record.items():
-        if key in {*sources.GENERIC, "command"} or isinstance(value, bool | list | dict):
-            continue
-        if value is not None and (not isinstance(value, str) or len(value) <= 60):
-            told.append(f"{key.replace('_', ' ')}: {shown(value).replace('$', '')}")
-    return "; ".join(told)
 
 
 class Benchmarks(SphinxDirective):

@@ -17,8 +17,6 @@ import equation_sources
 from repository import ROOT
 
 RESULTS = "data/results"
-# What every proof's record says, beside its own facts.
-GENERIC = ("proof", "what", "hardware", "torch", "library", "commit", "date")
 PICTURE = re.compile(r"data:image/(?:png|webp);base64,")
 
 
@@ -170,24 +168,6 @@ def field(value: object, path: str) -> object:
         if path == key or path.startswith((f"{key}.", f"{key}[")):
             return field(value[key], path[len(key):].removeprefix("."))
     raise Missing(f"there is no field {path}")
-
-
-def proofs(root: Path = ROOT) -> list[str]:
-    """The proofs that make proof runs, and those that have a record, each once."""
-    listed = constant("proofs/__main__.py", "PROOFS", root)
-    found = sorted((root / RESULTS).glob("proof-*.json"))
-    return list(dict.fromkeys([*listed, *(p.stem.removeprefix("proof-") for p in found)]))
-
-
-def proof(name: str, root: Path = ROOT) -> dict | None:
-    """The record of a proof, or None where it has not been run."""
-    if not (root / RESULTS / f"proof-{name}.json").is_file():
-        return None
-    found = record(f"proof-{name}.json", root)
-    lacks = [key for key in GENERIC if not found.get(key)]
-    if lacks or found["proof"] != name:
-        raise Missing(f"proof-{name}.json does not say its {', '.join(lacks) or 'own name'}")
-    return found
 
 
 # Counts -----------------------------------------------------------------------------------------

@@ -1,0 +1,77 @@
+"""What the proofs of `make proof` have shown, as their records in data/results tell it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evidence_sources import RESULTS, Missing, Source, constant, file, record
+from repository import ROOT
+
+# What every proof's record says, beside its own facts.
+GENERIC = ("proof", "what", "hardware", "torch", "library", "commit", "date")
+# Of a record's own facts those that are for programs.
+UNTOLD = {*GENERIC, "command", "source_sha256"}
+LONGEST = 60  # letters of a word or two; longer texts stay in the file
+
+
+def names(root: Path = ROOT) -> list[str]:
+    """The proofs that make proof runs, and those that have a record, each once."""
+    listed = constant("proofs/__main__.py", "PROOFS", root)
+    found = sorted((root / RESULTS).glob("proof-*.json"))
+    return list(dict.fromkeys([*listed, *(p.stem.removeprefix("proof-") for p in found)]))
+
+
+def asked(wanted: list[str], root: Path = ROOT) -> list[str]:
+    """Of the names those wanted, all if none is: "colab" stands for "colab-gpu", too."""
+    return [name for name in names(root)
+            if not wanted or any(f"{name}-".startswith(f"{one}-") for one in wanted)]
+
+
+def program(name: str, root: Path = ROOT) -> Source:
+    """The module that makes the proof: "colab-gpu" is one that proofs/colab.py makes."""
+    parts = name.split("-")
+    for end in range(len(parts), 1, -1):
+        if (root / f"proofs/{'-'.join(parts[:end])}.py").is_file():
+            return file(f"proofs/{'-'.join(parts[:end])}.py", root)
+    return file(f"proofs/{parts[0]}.py", root)
+
+
+def proof(name: str, root: Path = ROOT) -> dict | None:
+    """The record of a proof, or None where it has not been run."""
+    if not (root / RESULTS / f"proof-{name}.json").is_file():
+        return None
+    found = record(f"proof-{name}.json", root)
+    lacks = [key for key in GENERIC if not found.get(key)]
+    if lacks or found["proof"] != name:
+        raise Missing(f"proof-{name}.json does not say its {', '.join(lacks) or 'own name'}")
+    return found
+
+
+def words(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def scalars(facts: dict, tell) -> str:
+    """The numbers and short texts among facts, "steps: 400; seed: 0"; `tell` writes a value."""
+    return "; ".join(
+        f"{words(key)}: {tell(value)}" for key, value in facts.items()
+        if key not in UNTOLD and (isinstance(value, int | float) and not isinstance(value, bool)
+                                  or isinstance(value, str) and 0 < len(value) <= LONGEST))
+
+
+def groups(facts: dict, tell) -> list[tuple[str, list[str]]]:
+    """What a record has several of: a heading, and a line for each.
+
+    Facts of facts, as the seconds of each notebook; and "unproven", what it leaves open.
+    """
+    found = []
+    for key, value in facts.items():
+        if key == "unproven":
+            found.append(("What this leaves open", [str(one) for one in value]))
+        elif isinstance(value, dict) and all(isinstance(one, dict) for one in value.values()):
+            lines = [(words(name), scalars(one, tell)) for name, one in value.items()]
+            found.append((words(key), [f"{name}: {said}" if said else name
+                                       for name, said in lines]))
+        elif isinstance(value, dict) and (said := scalars(value, tell)):
+            found.append((words(key), [said]))
+    return [(heading, lines) for heading, lines in found if lines]
