@@ -551,8 +551,11 @@ def test_progress_counts_network_calls(monkeypatch):
     model = Exact()
     sample(model, SCHEDULE, seeds=range(5), steps=7, batch_size=2)
     assert (bars[0].total, bars[0].n, len(model.asked)) == (21, 21, 21)
+    assert bars[0].desc == "network calls"
     sample(model, SCHEDULE, seeds=range(5), steps=7, progress=False)
     assert bars[1].asked_for is True
+    sample(model, SCHEDULE, seeds=range(2), steps=[1, 2, 30])
+    assert bars[2].n == bars[2].total == 3
 
 
 # Encoding -----------------------------------------------------------------------------------------
@@ -690,8 +693,8 @@ def test_a_missing_z_is_an_error():
 
 
 @pytest.mark.parametrize("options, message", [
-    ({}, "seeds or x_T must be given, got neither"),
-    ({"seeds": []}, "seeds must name at least one image, got an empty list"),
+    ({}, "^seeds or x_T must be given, got neither$"),
+    ({"seeds": []}, "^seeds must name at least one image, got an empty list$"),
     ({"seeds": [-1]}, r"every seed must be a whole number in 0\.\.2\^32-1, got -1"),
     ({"seeds": [2**32]}, rf"every seed must be a whole number in 0\.\.2\^32-1, got {2**32}"),
     ({"x_T": torch.zeros(1, *SHAPE), "eta": 1.0},
@@ -770,10 +773,20 @@ class Somewhere(nn.Module):
         return self.weight * x
 
 
-def test_encoding_takes_a_hundred_steps_where_no_number_is_given():
-    model = Somewhere("cpu")
-    encode(model, SCHEDULE, torch.zeros(1, 1, 2, 2))
+def test_how_many_steps_and_pictures_at_once_where_no_number_is_given():
+    model, shape = Somewhere("cpu"), (1, 2, 2)
+    encode(model, SCHEDULE, torch.zeros(1, *shape))
     assert len(model.seen) == 100
+    assert len(list(sample_iter(model, SCHEDULE, seeds=[0], shape=shape))) == 51
+    sizes = []
+    sample(lambda x, t: sizes.append(len(x)) or x, SCHEDULE, seeds=range(65), steps=1, shape=shape,
+           progress=False)
+    assert sizes == [64, 1]
+
+
+def test_seeds_may_be_a_tensor():
+    drawn = noise_from_seeds(torch.tensor([3, 4]), SHAPE)
+    assert torch.equal(drawn, noise_from_seeds([3, 4], SHAPE))
 
 
 def test_encoding_happens_on_the_models_device_and_comes_back():
