@@ -12,7 +12,7 @@ MODEL := book/_assets/live/model.bin
 ALPHA := book/_assets/live/alpha.json
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg --nbval-cell-timeout=600
 
-.PHONY: help setup book pdf course test proof notebooks release grade gradescope serve clean lock address
+.PHONY: help setup book pdf course test proof bench notebooks release grade gradescope serve clean lock address
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,9 @@ test: $(READY)  ## every test; every chapter runs again and must give what is co
 
 proof: $(READY)  ## what takes minutes to prove, one by ONLY=NAME; records in data/results
 	$(PY) -m proofs $(ONLY)
+
+bench: $(READY)  ## speed and memory against other libraries, on a quiet machine, one by ONLY=NAME
+	$(PY) -m benchmarks $(ONLY)
 
 notebooks: $(READY)  ## run every chapter from a fresh kernel and rewrite its outputs in normal form
 	$(PY) scripts/notebooks.py
