@@ -137,6 +137,11 @@ class Mutants:
         return dict(line.strip().rsplit(": ", 1) for line in
                     self.mutmut("results", "--all", "true").splitlines() if ": " in line)
 
+    def seconds(self) -> float:
+        """How long the tests of all mutants took, by mutmut's clock, interrupted runs included."""
+        meta = self.folder / "mutants" / "ddim_lib" / f"{self.module}.py.meta"
+        return sum(json.loads(meta.read_text())["durations_by_key"].values())
+
     def change(self, name: str) -> tuple[str, str, str]:
         """The function that a mutant is in, its lines that change, and what they become."""
         lines = self.mutmut("show", name).splitlines()
