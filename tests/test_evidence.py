@@ -161,8 +161,8 @@ def root(tmp_path) -> Path:
         (tmp_path / f"proofs/{name}.py").write_text("")
     for name in ("kill", "new"):
         told = {key: f"its {key}" for key in proofs.GENERIC} | {"proof": name}
-        told |= {"what": "It held.", "date": "2026-11-23", "kills": 20, "share": 1e-5, "rows": [1],
-                 "command": "x"}
+        told |= {"what": "Of proofs/later.py, no/such.py.", "date": "2026-11-23", "kills": 20,
+                 "share": 1e-5, "rows": [1], "command": "x"}
         (tmp_path / f"data/results/proof-{name}.json").write_text(json.dumps(told))
     (tmp_path / "data/results/a.json").write_text(json.dumps(
         {"n": 5000, "seeds": "0..4999", "hardware": "A chip", "date": "2026-11-23",
@@ -252,18 +252,23 @@ def test_proofs_are_those_that_are_listed_or_recorded(root):
 
 
 def test_a_proof_is_told_with_its_numbers(root):
-    said = evidence.proof_item("kill", root).astext().split("\n\n")
-    assert said[:2] == ["It held.", "kills: 20; share: 1e-05."]
+    item = evidence.proof_item("kill", root)
+    said = item.astext().split("\n\n")
+    uris = [link["refuri"].partition("/blob/main/")[2]
+            for link in item.findall(evidence.nodes.reference)]
+    assert uris == ["proofs/later.py", "data/results/proof-kill.json", "proofs/kill.py"]
+    assert said[:2] == ["Of proofs/later.py, no/such.py.", "kills: 20; share: 1e-05."]
     assert said[2].startswith("Record: proof-kill.json (its hardware, 2026-11-23, commit its")
     assert said[2].endswith("File: proofs/kill.py.")
 
 
 def test_what_a_record_has_several_of_is_told_line_by_line():
-    facts = {"what": "x", "rows": [{"a": 1}], "seen": True, "of": {"python": "3.12", "all": {}},
+    facts = {"what": "x", "rows": [{"a": 1}], "seen": True, "at": "https://x",
+             "of": {"python": "3.12", "all": {}},
              "notebooks": {"01_noising": {"seconds": 1.5, "differ": []}, "two": {"differ": []}},
              "unproven": ["A GPU: none was used."], "none": {}}
     assert proofs.groups(facts, str) == [
-        ("of", ["python: 3.12"]), ("notebooks", ["01 noising: seconds: 1.5", "two"]),
+        ("of", ["python: 3.12"]), ("notebooks", ["01 noising: seconds 1.5", "two"]),
         ("What this leaves open", ["A GPU: none was used."])]
     assert proofs.scalars(facts | {"seed": 0, "told": "y" * 61, "word": "z"}, str) == (
         "seed: 0; word: z")
@@ -282,7 +287,7 @@ def test_a_proof_may_have_several_records(root):
 
 def test_a_proof_that_was_not_run_says_so(root):
     said = evidence.proof_item("later", root).astext()
-    assert said.startswith("The proof “later” has not been run yet.") and "It held" not in said
+    assert said.startswith("The proof “later” has not been run yet.") and "Of proofs" not in said
 
 
 @pytest.mark.parametrize("key", proofs.GENERIC)

@@ -166,15 +166,22 @@ def proof_item(name: str, root=ROOT) -> nodes.list_item:
         item += nodes.paragraph("", f"The proof “{name}” has not been run yet.")
         item += links([program], root)
         return item
-    item += nodes.paragraph("", record["what"])
+    item += nodes.paragraph("", "", *pathways(record["what"], root))
     if numbers := proofs.scalars(record, plain):
         item += nodes.paragraph("", f"{numbers}.")
+    item += links([program, sources.file(f"proof-{name}.json", root)], root)
     for heading, lines in proofs.groups(record, plain):
         item += nodes.paragraph("", f"{heading[0].upper()}{heading[1:]}:")
-        paragraphs = [nodes.paragraph("", line) for line in lines]
+        paragraphs = [nodes.paragraph("", "", *pathways(line, root)) for line in lines]
         item += nodes.bullet_list("", *[nodes.list_item("", line) for line in paragraphs])
-    item += links([program, sources.file(f"proof-{name}.json", root)], root)
     return item
+
+
+def pathways(text: str, root=ROOT) -> list[nodes.Node]:
+    """A text of a record; the repository's files that it names are links."""
+    parts = re.split(r"((?:\w[\w.-]*/)+[\w.-]*\w)", text)
+    return [link(Source(part)) if i % 2 and (root / part).is_file() else nodes.Text(part)
+            for i, part in enumerate(parts) if part]
 
 
 class Benchmarks(SphinxDirective):

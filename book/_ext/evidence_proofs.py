@@ -51,12 +51,17 @@ def words(key: str) -> str:
     return key.replace("_", " ")
 
 
-def scalars(facts: dict, tell) -> str:
+def short(value: object) -> bool:
+    """Whether a value is told on the page: a number, or a word or two."""
+    if isinstance(value, str):
+        return 0 < len(value) <= LONGEST and "://" not in value
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def scalars(facts: dict, tell, form: str = "{}: {}", between: str = "; ") -> str:
     """The numbers and short texts among facts, "steps: 400; seed: 0"; `tell` writes a value."""
-    return "; ".join(
-        f"{words(key)}: {tell(value)}" for key, value in facts.items()
-        if key not in UNTOLD and (isinstance(value, int | float) and not isinstance(value, bool)
-                                  or isinstance(value, str) and 0 < len(value) <= LONGEST))
+    return between.join(form.format(words(key), tell(value)) for key, value in facts.items()
+                        if key not in UNTOLD and short(value))
 
 
 def groups(facts: dict, tell) -> list[tuple[str, list[str]]]:
@@ -69,7 +74,8 @@ def groups(facts: dict, tell) -> list[tuple[str, list[str]]]:
         if key == "unproven":
             found.append(("What this leaves open", [str(one) for one in value]))
         elif isinstance(value, dict) and all(isinstance(one, dict) for one in value.values()):
-            lines = [(words(name), scalars(one, tell)) for name, one in value.items()]
+            lines = [(words(name), scalars(one, tell, "{} {}", ", "))
+                     for name, one in value.items()]
             found.append((words(key), [f"{name}: {said}" if said else name
                                        for name, said in lines]))
         elif isinstance(value, dict) and (said := scalars(value, tell)):
