@@ -1,5 +1,6 @@
 """The noise schedule is the papers', and a sampler visits the levels that it says it visits."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -189,6 +190,14 @@ def test_a_table_that_cannot_be_is_an_error(alpha, error, message):
         alpha = torch.tensor(alpha, dtype=torch.float64)
     with pytest.raises(error, match=message):
         Schedule(alpha)
+
+
+def test_a_schedule_does_not_change_and_equals_itself_alone():
+    schedule = linear()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        schedule.alpha = cosine().alpha
+    assert schedule == schedule and schedule != linear()
+    assert len({schedule, schedule, linear()}) == 2
 
 
 @pytest.mark.parametrize("start, end", [(0, 0.02), (-0.1, 0.02), (0.03, 0.02), (0.1, 1.0),

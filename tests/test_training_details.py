@@ -135,16 +135,6 @@ def test_a_run_without_numbers_saves_every_thousand_steps_and_tells_every_fifty(
     assert {entry["loss"] for entry in record} == {1.0}
 
 
-def test_the_record_is_on_the_device_of_the_loss(monkeypatch):
-    """Sums stay on the device; shown on "meta", whose numbers nobody can read."""
-    t = trainer()
-    t.device = torch.device("meta")
-    monkeypatch.setattr(t, "train", lambda until: iter(
-        [training.Progress(1, torch.zeros((), device="meta"))]))
-    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
-        t.run(1, progress=False)
-
-
 def test_a_loss_that_is_not_finite_says_so_in_full():
     t = trainer()
     said = ("^the loss is {} at step 0; a smaller lr than 0.01 or fp32 may help. The last "
