@@ -21,9 +21,9 @@ from benchmarks.contestants import (
 )
 
 STEPS = 10
-BATCHES = (1, 16)
-COMPILED = (16,)  # each costs half a minute of compilation
-ROUNDS = 3
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+COMPILED = (1, 16, 64)  # each costs half a minute of compilation
+ROUNDS = 15
 
 
 def contestants(model, schedule, batch: int) -> dict:
