@@ -6,6 +6,7 @@ A second process is played by replacing what asks for it; tests/test_processes.p
 import math
 import zlib
 from dataclasses import replace
+from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
@@ -67,6 +68,101 @@ def test_the_network_is_compiled_for_one_shape(device, mode, monkeypatch):
     t.device = SimpleNamespace(type=device)
     t._compiled()
     assert asked == [{"dynamic": False, "mode": mode}]
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("given, expected", [(None, "cuda"), ("cpu", "cpu")])
+def test_a_gpu_is_taken_where_there_is_one_and_nothing_is_said(given, expected, monkeypatch):
+    class Model(nn.Conv2d):
+        def to(self, device):
+            raise Stopped(device)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(Stopped) as caught:
+        Trainer(Model(1, 1, 3), linear(), images(), CONFIG, given)
+    assert caught.value.args == (torch.device(expected),)
+
+
+class Noted:
+    """torch, as the module calls it, with a note of the devices."""
+
+    def __init__(self):
+        self.made = []
+
+    def __getattr__(self, name):
+        return getattr(torch, name)
+
+    def rand(self, *arguments, **options):
+        self.made.append(options["device"])
+        return torch.rand(*arguments, **options)
+
+    def Generator(self, *device):  # noqa: N802
+        self.made.append(device)
+        return torch.Generator(*device)
+
+
+def test_whatever_is_drawn_and_kept_is_on_the_runs_device(monkeypatch):
+    moved, noted, cpu, to = [], Noted(), torch.device("cpu"), torch.Tensor.to
+    monkeypatch.setattr(torch.Tensor, "to", lambda x, *a, **k: (moved.append((x.dtype, a)),
+                                                                to(x, *a, **k))[1])
+    monkeypatch.setattr(training, "torch", noted)
+    t = trainer()
+    assert (torch.uint8, (cpu,)) in moved and noted.made == [(cpu,)]
+    t.batch()
+    assert (torch.int64, (cpu,)) in moved and noted.made[1:] == [(), cpu]
+
+
+class Tiny(nn.Module):
+    """One weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x, t):
+        return self.weight * x
+
+
+def test_a_run_counts_its_steps_and_ends():
+    """The quickest of the tests of the loop, and one that ends even where the loop does not."""
+    t = Trainer(Tiny(), linear(), images(4), CONFIG, "cpu")
+    assert [now.step for now in islice(t.train(2), 5)] == [1, 2]
+    assert [now.step for now in islice(t.train(), 20)] == [*range(3, 13)]
+
+
+def test_levels_and_noise_are_drawn_on_the_pictures_device():
+    """Shown on the device "meta", which holds no numbers and which every machine has."""
+    t, eps = training._drawn(linear(), torch.zeros(3, 1, 2, 2, device="meta"), None)
+    assert t.device.type == eps.device.type == "meta"
+    assert t.shape == (3,) and eps.shape == (3, 1, 2, 2)
+
+
+def test_gradients_are_unscaled_before_they_are_clipped(monkeypatch):
+    calls, clip = [], nn.utils.clip_grad_norm_
+
+    class Scaler:
+        def scale(self, loss):
+            calls.append("scale")
+            return loss
+
+        def unscale_(self, optimizer):
+            calls.append(("unscale", optimizer))
+
+        def step(self, optimizer):
+            calls.append(("step", optimizer))
+
+        def update(self):
+            calls.append("update")
+
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_",
+                        lambda *a: (calls.append("clip"), clip(*a))[1])
+    t = trainer()
+    t.scaler = Scaler()
+    next(t.train())
+    assert calls == ["scale", ("unscale", t.optimizer), "clip", ("step", t.optimizer), "update"]
 
 
 # A run's bar, record and checkpoints ------------------------------------------------------------
