@@ -32,7 +32,8 @@ only_mutate = ["ddim_lib/{module}.py"]
 pytest_add_cli_args_test_selection = {tests}
 pytest_add_cli_args = [
   "-p", "no:cacheprovider", "-p", "no:nbval", "-p", "no:xdist", "-k", "not ({slow})"]
-timeout_constant = 20.0
+timeout_multiplier = 5.0
+timeout_constant = 5.0
 use_git_change_detection = false
 
 [tool.pytest.ini_options]
