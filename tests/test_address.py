@@ -1,13 +1,18 @@
 """The public address stands in one place, and one command moves it."""
 
+import json
 import re
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
+from urllib.parse import unquote
 
 import address
+import leaks
 import pytest
 import yaml
+from test_pages import PAGES, SITE, missing
 
 ROOT = Path(__file__).resolve().parent.parent
 # Links that can only be the project's own.
@@ -80,3 +85,143 @@ def test_moving_leaves_no_trace(tmp_path):
 def test_an_address_that_is_none_is_refused(tmp_path, wrong):
     with pytest.raises(ValueError, match="owner/name"):
         address.move(tmp_path, wrong)
+
+
+# Every link to the project, and where it leads ---------------------------------------------------
+
+HOSTS = r"(?:[\w-]+\.)?(?:github\.com|github\.io|githubusercontent\.com|mybinder\.org)"
+LINK = re.compile(rf"(?:git\+)?https://(?:{HOSTS}|colab\.research\.google\.com/)[^\s\"'<>()\[\]`\\]*")
+
+
+def kind(link: str, repository: str, root: Path = ROOT) -> str | None:
+    """What a link of the book to such a host is; None where it is not one that the address yields.
+
+    A link to a file or a page leads to one that `root` has.
+    """
+    owner, name = repository.split("/")
+    git, branch = f"https://github.com/{repository}", "/blob/main/"
+    pages, colab = f"https://{owner}.github.io/{name}", "https://colab.research.google.com/github/"
+    link = unquote(link.rstrip(".,;:"))
+    file = re.sub(r"#L\d+(-L\d+)?$", "", link.partition(branch)[2])
+    if link in (git, f"git+{git}"):
+        return "install" if link.startswith("git+") else "repository"
+    if link.startswith(f"{git}/issues/new?"):
+        return "issue"
+    if file and (root / file).is_file():
+        if link.startswith(git + branch):
+            return "file"
+        if link == f"{colab}{repository}{branch}{file}" and file.endswith(".ipynb"):
+            return "notebook"
+    if link == pages or link.startswith(f"{pages}/"):
+        page = Path(link.removeprefix(pages).strip("/") or "index.html")
+        made = page.parts[:1] == ("_static",) or len(page.parts) == 1
+        source = (root / page).with_suffix("")
+        written = any(source.with_suffix(end).is_file() for end in (".md", ".ipynb"))
+        return "page" if made or written else None
+    return None
+
+
+def texts_for_readers(root: Path) -> dict[str, str]:
+    """What readers of the sources see, by file."""
+    paths = [root / name for name in ("README.md", "CONTRIBUTING.md", "CITATION.cff")]
+    paths += [path for part in ("book", "course") for path in (root / part).rglob("*")
+              if path.suffix in (".md", ".ipynb", ".bib") and "vendor" not in path.parts]
+    texts = {str(path.relative_to(root)): path.read_text(encoding="utf-8") for path in paths}
+    return {name: "\n".join(leaks.strings(json.loads(text))) if name.endswith(".ipynb") else text
+            for name, text in texts.items()}
+
+
+def links(texts: dict[str, str], repository: str) -> tuple[Counter, list]:
+    """How many links there are of each kind, and those that the address does not yield."""
+    kinds, wrong = Counter(), []
+    for name, text in texts.items():
+        for link in LINK.findall(text):
+            kinds[kind(link, repository)] += 1
+            if kind(link, repository) is None:
+                wrong.append((name, link))
+    return kinds, wrong
+
+
+def test_every_link_in_the_sources_follows_from_the_address():
+    kinds, wrong = links(texts_for_readers(ROOT), address.configured(ROOT))
+    assert wrong == []
+    notebooks = [*(ROOT / "book").rglob("*.ipynb"), *(ROOT / "course" / "source").rglob("*.ipynb")]
+    assert kinds["install"] == len(notebooks) + 1  # and the README's
+    assert kinds["notebook"] >= len(notebooks)
+    assert kinds["page"] >= 2 and kinds["repository"] >= 1 and kinds["file"] >= 1
+
+
+def test_every_badge_opens_the_notebook_that_it_stands_in():
+    for name, text in texts_for_readers(ROOT).items():
+        if name.endswith(".ipynb"):
+            opened = [link for link in LINK.findall(text) if "colab.research" in link]
+            # Of an assignment's source students open the release.
+            path = re.sub(r"^course/source/\w+/", "book/assignments/", name)
+            assert [link.partition("/blob/main/")[2] for link in opened] == [path], name
+
+
+@pytest.mark.parametrize("link", [
+    "https://github.com/{0}-2",
+    "https://github.com/somebody/else",
+    "https://github.com/{0}/blob/main/book/none.md",
+    "https://github.com/{0}/blob/master/README.md",
+    "git+https://github.com/{0}.git",
+    "https://colab.research.google.com/github/{0}/blob/main/README.md",
+    "https://colab.research.google.com/github/{2}/other/blob/main/book/01_noising.ipynb",
+    "https://colab.research.google.com/drive/1",
+    "https://mybinder.org/v2/gh/{0}/main",
+    "https://somebody.github.io/{1}/",
+    "https://{2}.github.io/{1}/book/none.html",
+    "https://raw.githubusercontent.com/{0}/main/README.md",
+])
+def test_a_link_that_leads_elsewhere_is_noticed(link):
+    repository = address.configured(ROOT)
+    owner, name = repository.split("/")
+    link = link.format(repository, name, owner)
+    assert LINK.findall(f"see [it]({link}).") == [link]
+    assert kind(link, repository) is None
+
+
+def test_when_the_address_moves_every_link_moves(tmp_path):
+    """Badges, launch and install lines, pages: as many of each kind as before, all of the new."""
+    for path in address.texts(ROOT):
+        place = tmp_path / path.relative_to(ROOT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+    shutil.copyfile(ROOT / "LICENSE", tmp_path / "LICENSE")
+    before, _ = links(texts_for_readers(ROOT), address.configured(ROOT))
+    address.move(tmp_path, ELSEWHERE)
+    after, wrong = links(texts_for_readers(tmp_path), ELSEWHERE)
+    assert wrong == [] and after == before
+    config = yaml.safe_load((tmp_path / "_config.yml").read_text(encoding="utf-8"))
+    assert config["repository"]["url"] == f"https://github.com/{ELSEWHERE}"
+    settings = address.configured(tmp_path)
+    assert settings == ELSEWHERE and base(tmp_path) == address.pages(ELSEWHERE)
+
+
+def test_the_buttons_are_built_from_the_address():
+    """Jupyter Book makes the rocket, the repository's and the issues' button of these."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert config["repository"] == {"url": f"https://github.com/{address.configured(ROOT)}",
+                                    "path_to_book": "", "branch": "main"}
+    assert config["launch_buttons"]["colab_url"] == "https://colab.research.google.com"
+    assert not {"binderhub_url", "jupyterhub_url", "deepnote_url"} & set(config["launch_buttons"])
+
+
+@pytest.mark.parametrize("name", PAGES or ["none"])
+def test_every_link_on_a_page_follows_from_the_address(name):
+    if not PAGES:
+        missing("there is no built book: run `make book` first")
+    text = (SITE / name).read_text(encoding="utf-8").replace("&amp;", "&")
+    repository = address.configured(ROOT)
+    kinds, wrong = links({name: text}, repository)
+    assert wrong == []
+    # The buttons of every page, its own address, and the card's.
+    assert kinds["repository"] >= 1 and kinds["issue"] >= 1 and kinds["page"] >= 3
+    source = Path(name).with_suffix(".ipynb")
+    if (ROOT / source).is_file():
+        own = f"https://colab.research.google.com/github/{repository}/blob/main/{source}"
+        opened = [link for link in LINK.findall(text) if "colab.research" in link]
+        assert opened == [own] * 2  # the rocket, and the badge in the text
+    issue = re.search(r"issues/new\?title=([^&]*)&", text)
+    assert unquote(issue[1]) == f"Issue on page /{name}"
