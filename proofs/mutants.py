@@ -84,6 +84,8 @@ def prove(module: str, folder: Path) -> dict:
     if wrong := compare(survivors, listed):
         raise Failed(f"{len(wrong)} differences from {LIST.name}:\n" + "\n".join(wrong))
     facts = counts(verdicts, listed)
+    if not mutants.current():
+        raise Failed("module or tests were committed anew while their mutants ran: once more")
     if facts["score"] < ENOUGH:
         raise Failed(f"only {facts['score']:.1%} of the mutants that matter are killed")
     return {**facts, "seconds": round(mutants.seconds()), "tests": TESTS[module],

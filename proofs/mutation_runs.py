@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -19,7 +20,7 @@ from proofs.copies import export
 # The tests that are asked about each module: all that test it in this process, in seconds.
 TESTS = {"schedule": ["schedule", "properties"],
          "metrics": ["metrics", "properties"],
-         "precision": ["precision", "training"],
+         "precision": ["precision", "precision_details", "training"],
          "sampling": ["sampling", "ode", "precision", "properties"],
          "training": ["training", "training_details", "precision", "properties"]}
 # Left out: whole commands and long walks, which would take minutes for each mutant that survives.
@@ -75,10 +76,10 @@ def tests_of(module: str) -> list[str]:
 
 
 def fingerprint(module: str) -> str:
-    """Of what a verdict depends on: module, tests, tool and this file."""
-    told = [version("mutmut").encode(), Path(__file__).read_bytes(),
-            *(committed(path) for path in (f"ddim_lib/{module}.py", *tests_of(module)))]
-    return hashlib.sha256(b"".join(told)).hexdigest()
+    """Of what a verdict depends on: module, tests, tool and how it is run."""
+    told = [version("mutmut"), CONFIGURATION, SLOW, inspect.getsource(undecorated),
+            *(committed(path).decode() for path in (f"ddim_lib/{module}.py", *tests_of(module)))]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
 class Mutants:
@@ -94,8 +95,7 @@ class Mutants:
 
     def prepare(self) -> None:
         """Make the copy; a new one where module or tests are no longer those of the last run."""
-        mark = self.folder / "fingerprint"
-        if mark.is_file() and mark.read_text() == fingerprint(self.module):
+        if self.current():
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         export(self.folder, "ddim_lib", "tests")
@@ -104,7 +104,12 @@ class Mutants:
         path.write_text(undecorated(path.read_text()))
         (self.folder / "pyproject.toml").write_text(CONFIGURATION.format(
             module=self.module, tests=json.dumps(tests_of(self.module)), slow=SLOW))
-        mark.write_text(fingerprint(self.module))
+        (self.folder / "fingerprint").write_text(fingerprint(self.module))
+
+    def current(self) -> bool:
+        """Whether the copy is of what the last commit holds."""
+        mark = self.folder / "fingerprint"
+        return mark.is_file() and mark.read_text() == fingerprint(self.module)
 
     def mutmut(self, *arguments: str, quiet: bool = True) -> str:
         """Run the tool in the copy; what it printed where quiet.
