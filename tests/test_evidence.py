@@ -218,6 +218,12 @@ def test_a_number_that_is_not_there_is_an_error(root, text, said):
         saying.fact(text, root)
 
 
+def test_a_key_may_have_dots_and_a_path_several_steps():
+    record = {"a": {"b": 1, "c": [{"d": 2}]}, "a.b": 3, "x": {"y": {"z": 4}, "w": {"z": 5}}}
+    assert [sources.field(record, path) for path in ("a.b", "a.c[d=2].d", "x.y.z", "x.*.z")] == [
+        3, 2, 4, [4, 5]]
+
+
 def test_a_claim_is_read_with_its_evidence():
     lines = ["One", "claim.", "- test_a.py: test_x,", "  test_y", "- a.json", "", "", "Two - here."]
     found = saying.statements(lines)
