@@ -156,8 +156,9 @@ def unproven(listed: Listed, facts: dict, tag: str | None, gpu: bool) -> list[st
     found = [
         "Colab's own page and its module google.colab: how they show pictures, players and "
         "sliders, and hand a file over.",
-        f"Other packages that Colab has: {facts['installed']} of {facts['listed']} are here, those "
-        "that the notebooks and their kernel ask for.",
+        "Colab's packages: these are another interpreter's." if not listed.source else
+        f"Other packages that Colab has: of its {facts['listed']} those are here that the notebooks "
+        "and their kernel ask for.",
         DEFAULT]
     if public(facts["python"]) != public(listed.python):
         found.append(f"Python {facts['python_of_colab']}: here it is {facts['python']}.")
