@@ -157,8 +157,8 @@ def unproven(listed: Listed, facts: dict, tag: str | None, gpu: bool) -> list[st
         "Colab's own page and its module google.colab: how they show pictures, players and "
         "sliders, and hand a file over.",
         "Colab's packages: these are another interpreter's." if not listed.source else
-        f"Other packages that Colab has: of its {facts['listed']} those are here that the notebooks "
-        "and their kernel ask for.",
+        f"Other packages that Colab has: of its {facts['listed']} those are here that the "
+        "notebooks and their kernel ask for.",
         DEFAULT]
     if public(facts["python"]) != public(listed.python):
         found.append(f"Python {facts['python_of_colab']}: here it is {facts['python']}.")
