@@ -13,7 +13,8 @@ from sphinx.application import Sphinx
 # our own that is misspelt stays an error.
 OUTSIDE = {("py:class", name) for name in (
     "Tensor", "collections.abc.Callable", "collections.abc.Iterable", "collections.abc.Iterator",
-    "collections.abc.Mapping", "collections.abc.Sequence", "numpy.ndarray", "pathlib.Path",
+    "collections.abc.Mapping", "contextlib.AbstractContextManager",
+    "collections.abc.Sequence", "numpy.ndarray", "pathlib.Path",
     "torch.Tensor", "torch._C.Generator", "torch.device", "torch.dtype",
     "torch.nn.modules.module.Module",
 )}
