@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import inspect
 import json
+import operator
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -59,15 +60,15 @@ def undecorated(source: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def committed(path: str) -> bytes:
+def committed(path: str) -> str:
     """A file as it is in the last commit."""
     return subprocess.run(["git", "-C", str(ROOT), "show", f"HEAD:{path}"], check=True,
-                          capture_output=True).stdout
+                          capture_output=True).stdout.decode()
 
 
 def source_hash(module: str) -> str:
     """Of a module as it is in the last commit."""
-    return hashlib.sha256(committed(f"ddim_lib/{module}.py")).hexdigest()
+    return hashlib.sha256(committed(f"ddim_lib/{module}.py").encode()).hexdigest()
 
 
 def tests_of(module: str) -> list[str]:
@@ -75,11 +76,11 @@ def tests_of(module: str) -> list[str]:
     return [f"tests/test_{name}.py" for name in TESTS[module]]
 
 
-def fingerprint(module: str) -> str:
-    """Of what a verdict depends on: module, tests, tool and how it is run."""
-    told = [version("mutmut"), CONFIGURATION, SLOW, inspect.getsource(undecorated),
-            *(committed(path).decode() for path in (f"ddim_lib/{module}.py", *tests_of(module)))]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+def grown(old: str, new: str) -> bool:
+    """Whether a file of tests has all that it had before, statement by statement."""
+    before, after = (Counter(ast.dump(node) for node in ast.parse(text).body)
+                     for text in (old, new))
+    return before <= after
 
 
 class Mutants:
@@ -92,24 +93,48 @@ class Mutants:
 
     def __init__(self, module: str, folder: Path):
         self.module, self.folder = module, folder / module
+        self.meta = self.folder / "mutants" / "ddim_lib" / f"{module}.py.meta"  # mutmut's notes
 
     def prepare(self) -> None:
-        """Make the copy; a new one where module or tests are no longer those of the last run."""
+        """Make the copy, or a new one where it is no longer of what the last commit holds.
+
+        Where tests were only added, mutants that were noticed stay so, and the others are
+        tested again.
+        """
         if self.current():
+            return
+        if self.current(grown):
+            export(self.folder, *tests_of(self.module))
+            self.forget_survivors()
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         export(self.folder, "ddim_lib", "tests")
         export(self.folder / "mutants", "data")
-        path = self.folder / "ddim_lib" / f"{self.module}.py"
-        path.write_text(undecorated(path.read_text()))
-        (self.folder / "pyproject.toml").write_text(CONFIGURATION.format(
-            module=self.module, tests=json.dumps(tests_of(self.module)), slow=SLOW))
-        (self.folder / "fingerprint").write_text(fingerprint(self.module))
+        for path, text in self.wanted().items():
+            (self.folder / path).write_text(text)
 
-    def current(self) -> bool:
-        """Whether the copy is of what the last commit holds."""
-        mark = self.folder / "fingerprint"
-        return mark.is_file() and mark.read_text() == fingerprint(self.module)
+    def wanted(self) -> dict[str, str]:
+        """What a verdict depends on: module, tests, tool and how it is run."""
+        source = committed(f"ddim_lib/{self.module}.py")
+        tests = tests_of(self.module)
+        return {f"ddim_lib/{self.module}.py": undecorated(source), "tool": version("mutmut"),
+                "pyproject.toml": CONFIGURATION.format(module=self.module, slow=SLOW,
+                                                       tests=json.dumps(tests)),
+                **{path: committed(path) for path in tests}}
+
+    def current(self, same=operator.eq) -> bool:
+        """Whether the copy is of what the last commit holds; tests compared by ``same``."""
+        return all((self.folder / path).is_file()
+                   and (same if path.startswith("tests/") else operator.eq)(
+                       (self.folder / path).read_text(), text)
+                   for path, text in self.wanted().items())
+
+    def forget_survivors(self) -> None:
+        """Take back what mutmut has noted of the mutants that no test noticed."""
+        told = json.loads(self.meta.read_text())
+        told["exit_code_by_key"] |= {name: None for name, what in self.verdicts().items()
+                                     if what not in NOTICED}
+        self.meta.write_text(json.dumps(told))
 
     def mutmut(self, *arguments: str, quiet: bool = True) -> str:
         """Run the tool in the copy; what it printed where quiet.
@@ -145,8 +170,7 @@ class Mutants:
 
     def seconds(self) -> float:
         """How long the tests of all mutants took, by mutmut's clock, interrupted runs included."""
-        meta = self.folder / "mutants" / "ddim_lib" / f"{self.module}.py.meta"
-        return sum(json.loads(meta.read_text())["durations_by_key"].values())
+        return sum(json.loads(self.meta.read_text())["durations_by_key"].values())
 
     def change(self, name: str) -> tuple[str, str, str]:
         """The function that a mutant is in, its lines that change, and what they become."""

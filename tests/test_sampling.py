@@ -812,3 +812,10 @@ def test_sampling_happens_on_the_models_device_or_where_it_is_told():
                            seeds=[0], shape=(1, 2, 2), device="meta"):
         assert now.x0.device.type == "meta"
     assert asked == ["meta"] * 2
+
+
+def test_fp16_is_refused_on_the_cpu_that_computes():
+    for call in (lambda: sample_iter(Exact(), SCHEDULE, seeds=[0], autocast="fp16"),
+                 lambda: encode(Exact(), SCHEDULE, torch.zeros(1, *SHAPE), autocast="fp16")):
+        with pytest.raises(ValueError, match="autocast must be auto, bf16 or fp32 on a CPU"):
+            call()
