@@ -107,6 +107,9 @@ def prove(folder: Path, runtime: Path, listed: Listed, ran: Path, *, tag: str | 
     begin, repository = time.perf_counter(), clone(folder / "clone", tag, resume or "HEAD")
     commit = git("rev-parse", "HEAD", folder=repository)
     public_address = f"https://github.com/{address.configured(repository)}"
+    # Colab knows its fonts already; the first notebook would be told that they are looked for.
+    fonts = os.environ | {"MPLCONFIGDIR": str(folder / "caches" / "matplotlib")}
+    colab_runtime.run([runtime, "-c", "import matplotlib.font_manager"], env=fonts)
     results, wrong = {}, []
     for number, task in enumerate(tasks(repository)):
         if only and not any(name in task.name for name in only):
@@ -131,12 +134,12 @@ def prove(folder: Path, runtime: Path, listed: Listed, ran: Path, *, tag: str | 
         shutil.rmtree(place)
     if wrong or not results:
         raise Failed("\n".join(wrong) or f"no notebook is called {only}")
-    seconds = {} if resume else {"seconds": round(time.perf_counter() - begin)}
+    whole = {"resumed": True} if resume else {"seconds": round(time.perf_counter() - begin)}
     for facts in results.values():
         if "differ" in facts:
             facts |= summary(facts["differ"])
     return {"notebooks_of": tag or commit, "address": public_address, "notebooks": results,
-            **seconds}
+            **whole}
 
 
 def runtime_facts(runtime: Path, listed: Listed, folder: Path) -> dict:
@@ -218,7 +221,9 @@ DEFAULT = ("Colab's default runtime, which has Python 3.13 since 2026-08-25 (goo
 WHAT = ("Each chapter, and each assignment without and with its answers, runs alone in an empty "
         "folder with the packages of a Colab runtime: its first cell installs the library, no "
         "package that Colab has changes, no cell raises, and no process but pip asks a host. "
-        "'differ' lists where a chapter shows something else than what is committed.")
+        "'differ' lists what a chapter says otherwise than what is committed, "
+        "'pictures_differ_in_cells' where only a picture is drawn otherwise, beyond the guard's "
+        "tolerance. 'seconds' are the clock's, whatever else the machine did, pauses included.")
 
 if __name__ == "__main__":
     main()
