@@ -82,7 +82,7 @@ def play(frames: Sequence[np.ndarray] | Mapping[str, Sequence[np.ndarray]],
         start: the position shown first, and where scripts are switched off.
         wait: milliseconds a frame while it plays; at least 1000 for readers who asked
             their system for less motion.
-        quality: frames as lossy WebP of this quality, 1 to 100, for large pictures with noise; PNG
+        quality: frames as JPEG of this quality, 1 to 100, for large pictures with noise; PNG
             where left out.
 
     Returns:
@@ -171,8 +171,9 @@ def _check(panels, values, alt, readout, curves, scale, start, wait, quality) ->
 def _address(frame: np.ndarray, quality: int | None) -> str:
     from PIL import Image
 
-    file, kind = io.BytesIO(), "png" if quality is None else "webp"
-    options = {"optimize": True} if quality is None else {"quality": quality, "method": 6}
+    # JPEG and not WebP, which is no smaller on noise: what a rounding changes stays in its block.
+    file, kind = io.BytesIO(), "png" if quality is None else "jpeg"
+    options = {"optimize": True} | ({} if quality is None else {"quality": quality})
     Image.fromarray(frame).save(file, kind.upper(), **options)
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 PICTURES = ("image/png", "image/jpeg")
 # Pictures inside HTML, a player's frames. sanitize.cfg hides them from nbval's own comparison.
-INLINE = re.compile(r"data:image/(?:png|webp);base64,([A-Za-z0-9+/=]+)")
+INLINE = re.compile(r"data:image/(?:png|jpeg);base64,([A-Za-z0-9+/=]+)")
 
 # Grey levels of 255. Rounding on another processor changes samples from fixed weights by less
 # than one level; another curve, sample or seed moves whole tiles by tens of levels. How this was
@@ -26,10 +26,6 @@ INLINE = re.compile(r"data:image/(?:png|webp);base64,([A-Za-z0-9+/=]+)")
 MEAN_LEVELS = 1.0
 TILE = 8
 TILE_LEVELS = 16.0
-# Lossy coding turns a difference of one level into several, spread over a block: between one thread
-# and two, frames of chapter 8 differ by up to 2.8 levels on average (the median frame by none), and
-# by 55 or more from the same frame moved sideways by a quarter. The limit has little room left.
-LOSSY_MEAN_LEVELS = 3.0
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -51,12 +47,11 @@ def difference(new: bytes, old: bytes) -> str | None:
     rows, columns = padded.shape[0] // TILE, padded.shape[1] // TILE
     tiles = padded.reshape(rows, TILE, columns, TILE).mean(axis=(1, 3))
     mean, worst = levels.mean(), tiles.max()
-    allowed = LOSSY_MEAN_LEVELS if Image.open(io.BytesIO(old)).format == "WEBP" else MEAN_LEVELS
-    if mean <= allowed and worst <= TILE_LEVELS:
+    if mean <= MEAN_LEVELS and worst <= TILE_LEVELS:
         return None
     row, column = np.unravel_index(tiles.argmax(), tiles.shape)
     return (
-        f"a picture that differs by {mean:.2f} grey levels on average (at most {allowed}) and"
+        f"a picture that differs by {mean:.2f} grey levels on average (at most {MEAN_LEVELS}) and"
         f" by {worst:.1f} in the {TILE}x{TILE} pixels at x={column * TILE}, y={row * TILE}"
         f" (at most {TILE_LEVELS})"
     )

@@ -17,7 +17,7 @@ import equation_sources
 from repository import ROOT
 
 RESULTS = "data/results"
-PICTURE = re.compile(r"data:image/(?:png|webp);base64,")
+PICTURE = re.compile(r"data:image/(?:png|jpeg);base64,")
 
 
 class Missing(ValueError):  # noqa: N818
