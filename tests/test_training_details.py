@@ -416,3 +416,24 @@ def test_all_processes_read_the_same_checkpoint(told, tmp_path):
     told.checked.clear()
     t.load(path)
     assert told.checked == [(f"the checkpoint {path} (its CRC-32)", zlib.crc32(path.read_bytes()))]
+
+
+# What of a run is decided by seed and step ------------------------------------------------------
+
+def test_each_epoch_has_the_order_of_its_number_drawn_once():
+    data = torch.arange(8, dtype=torch.uint8).view(8, 1, 1, 1).expand(8, 1, 8, 8).contiguous()
+    t = trainer(replace(CONFIG, flip=False), data=data)
+    for epoch in (0, 1, 2):
+        drawn = torch.Generator().manual_seed(CONFIG.seed * 1_000_003 + epoch)
+        expected, orders = torch.randperm(8, generator=drawn), []
+        for half in (0, 1):
+            t.step = 2 * epoch + half
+            seen = ((t.batch()[:, 0, 0, 0] + 1) * 127.5).round().int()
+            assert seen.tolist() == expected[4 * half:4 * half + 4].tolist()
+            orders.append(t._order)
+        assert orders[0] is orders[1]
+
+
+def test_a_configuration_does_not_change():
+    with pytest.raises(AttributeError, match="cannot assign to field 'lr'"):
+        CONFIG.lr = 1.0
