@@ -437,3 +437,22 @@ def test_each_epoch_has_the_order_of_its_number_drawn_once():
 def test_a_configuration_does_not_change():
     with pytest.raises(AttributeError, match="cannot assign to field 'lr'"):
         CONFIG.lr = 1.0
+
+
+@pytest.mark.parametrize("chosen", ["fp16", "bf16", "fp32"])
+def test_the_loss_is_scaled_in_fp16_alone(chosen, monkeypatch):
+    asked = []
+    monkeypatch.setattr(training.precision, "resolve", lambda *_: chosen)
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda *a, **k: asked.append((a, k)))
+    assert trainer().precision == chosen
+    assert asked == [(("cpu",), {"enabled": chosen == "fp16"})]
+
+
+def test_an_image_is_mirrored_below_one_half_not_at_it(monkeypatch):
+    class Half(Noted):
+        def rand(self, n, **options):
+            return torch.full((n,), 0.5)
+
+    expected = trainer(replace(CONFIG, flip=False)).batch()
+    monkeypatch.setattr(training, "torch", Half())
+    assert torch.equal(trainer(CONFIG).batch(), expected)
