@@ -112,7 +112,7 @@ def prove(folder: Path, runtime: Path, listed: Listed, ran: Path, *, tag: str | 
     colab_runtime.run([runtime, "-c", "import matplotlib.font_manager"], env=fonts)
     results, wrong = {}, []
     for number, task in enumerate(tasks(repository)):
-        if only and not any(name in task.name for name in only):
+        if only and not task.name.startswith(tuple(only)):
             continue
         place, kept = folder / str(number), ran / commit / f"{task.name}.json"
         if resume and kept.is_file():
@@ -133,7 +133,7 @@ def prove(folder: Path, runtime: Path, listed: Listed, ran: Path, *, tag: str | 
             say(f"{task.name}: FAILS: {error}")
         shutil.rmtree(place)
     if wrong or not results:
-        raise Failed("\n".join(wrong) or f"no notebook is called {only}")
+        raise Failed("\n".join(wrong) or f"no notebook begins with {only}")
     whole = {"resumed": True} if resume else {"seconds": round(time.perf_counter() - begin)}
     for facts in results.values():
         if "differ" in facts:
@@ -182,7 +182,8 @@ def say(line: str) -> None:
 def main() -> None:
     """The whole proof, and its record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="+", help="parts of names; then nothing is recorded")
+    parser.add_argument("--only", nargs="+", help="beginnings of names; then nothing is "
+                        "recorded")
     parser.add_argument("--gpu", action="store_true", help="let the notebooks see CUDA")
     parser.add_argument("--runtime", type=Path, help="an interpreter to take in place of Colab's "
                         "packages, where those cannot be had: it must not have the library")

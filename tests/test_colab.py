@@ -144,7 +144,10 @@ def test_the_record_is_of_every_notebook():
     assert told["runtime"]["packages"]["ipython"] == "7.34.0"
     assert {facts["library"]["commit"] for facts in told["notebooks"].values()} == {
         told["notebooks_of"]}
+    passed = {task.name: sum(c.source.count("checks.ok(") for c in task.notebook.cells)
+              for task in colab_notebooks.tasks(ROOT)}
     for name, facts in told["notebooks"].items():
+        assert "answered" not in name or facts["ok"] == passed[name] > 0  # every check said so
         assert "torchmetrics" in facts["added"] and set(facts["changed"]) <= colab.MAY_CHANGE
         assert ("stops_at" in facts) == name.endswith("opened")
     assert len(told["unproven"]) >= 5
