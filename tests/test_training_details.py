@@ -456,3 +456,8 @@ def test_an_image_is_mirrored_below_one_half_not_at_it(monkeypatch):
     expected = trainer(replace(CONFIG, flip=False)).batch()
     monkeypatch.setattr(training, "torch", Half())
     assert torch.equal(trainer(CONFIG).batch(), expected)
+
+
+def test_nothing_is_compiled_unasked():
+    t = Trainer(Tiny(), linear(), images(4), CONFIG, "cpu")
+    assert t._run is t.model
