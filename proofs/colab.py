@@ -221,7 +221,8 @@ DEFAULT = ("Colab's default runtime, which has Python 3.13 since 2026-08-25 (goo
            "Colab's command palette, Change runtime version.")
 WHAT = ("Each chapter, and each assignment without and with its answers, runs alone in an empty "
         "folder with the packages of a Colab runtime: its first cell installs the library, no "
-        "package that Colab has changes, no cell raises, and no process but pip asks a host. "
+        "package that Colab has changes (except parso, which only jedi uses: 'changed'), no cell "
+        "raises, and no process but pip asks a host. "
         "'differ' lists what a chapter says otherwise than what is committed, "
         "'pictures_differ_in_cells' where only a picture is drawn otherwise, beyond the guard's "
         "tolerance. 'seconds' are the clock's, whatever else the machine did, pauses included.")
