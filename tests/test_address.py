@@ -91,6 +91,9 @@ def test_an_address_that_is_none_is_refused(tmp_path, wrong):
 
 HOSTS = r"(?:[\w-]+\.)?(?:github\.com|github\.io|githubusercontent\.com|mybinder\.org)"
 LINK = re.compile(rf"(?:git\+)?https://(?:{HOSTS}|colab\.research\.google\.com/)[^\s\"'<>()\[\]`\\]*")
+# Other people's projects that the text names; each is put here by hand.
+OTHERS = {"https://github.com/huggingface/diffusers",
+          "https://github.com/lucidrains/denoising-diffusion-pytorch"}
 
 
 def kind(link: str, repository: str, root: Path = ROOT) -> str | None:
@@ -102,6 +105,8 @@ def kind(link: str, repository: str, root: Path = ROOT) -> str | None:
     git, branch = f"https://github.com/{repository}", "/blob/main/"
     pages, colab = f"https://{owner}.github.io/{name}", "https://colab.research.google.com/github/"
     link = unquote(link.rstrip(".,;:"))
+    if link in OTHERS:
+        return "other"
     file = re.sub(r"#L\d+(-L\d+)?$", "", link.partition(branch)[2])
     if link in (git, f"git+{git}"):
         return "install" if link.startswith("git+") else "repository"
