@@ -304,14 +304,17 @@ class AttnBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x of shape (N, channels, H, W) to the same shape."""
-        # One convolution for all three: the published weights keep them apart.
+        h = self.norm(x).flatten(2).transpose(1, 2)  # (N, C, H, W) -> (N, H*W, C)
+        # The 1x1 convolutions of the published weights, as one matrix product over the pixels:
+        # what comes out of it lies as attention reads it.
         three = (self.q, self.k, self.v)
-        h = F.conv2d(self.norm(x), torch.cat([f.weight for f in three]),
+        h = F.linear(h, torch.cat([f.weight.flatten(1) for f in three]),
                      torch.cat([f.bias for f in three]))
-        # (N, 3C, H, W) -> three of (N, 1 head, H*W, C), scaled by C^-1/2 as the function does.
-        q, k, v = h.flatten(2).transpose(1, 2).unsqueeze(1).chunk(3, dim=-1)
-        h = F.scaled_dot_product_attention(q, k, v)
-        return x + self.proj_out(h.squeeze(1).transpose(1, 2).reshape(x.shape))
+        # One head; the function scales by C^-1/2.
+        q, k, v = h.unsqueeze(1).chunk(3, dim=-1)
+        h = F.scaled_dot_product_attention(q, k, v).squeeze(1)
+        h = F.linear(h, self.proj_out.weight.flatten(1), self.proj_out.bias)
+        return x + h.transpose(1, 2).reshape(x.shape)
 
 
 class Downsample(nn.Module):
