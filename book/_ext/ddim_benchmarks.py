@@ -24,8 +24,8 @@ def read(name: str, folder: Path) -> dict:
 
 def facts(told: dict) -> str:
     """How often and when: the line below a table."""
-    rounds = f"Medians of n = {told['rounds']} rounds, " if "rounds" in told else ""
-    return (f"{rounds}commit {told['commit']}, {told['date']}, "
+    rounds = f"Medians of n = {told['rounds']} rounds, c" if "rounds" in told else "C"
+    return (f"{rounds}ommit {told['commit']}, {told['date']}, "
             f"`data/results/bench-{told['bench']}.json`.\n")
 
 
@@ -141,7 +141,7 @@ def growth(results: Path = RESULTS) -> str:
                      [[r["steps"], *(number(r["seconds_for_16_digits"][name]) for name in names)]
                       for r in steps])
     return (f"Image-steps a second at batch {told['batch_size']}:\n\n{by_size}\n"
-            f"Seconds for 16 digits:\n\n{by_steps}\n{facts(told)}")
+            f"Seconds for 16 digits, here the middle one of three:\n\n{by_steps}\n{facts(told)}")
 
 
 def memory(results: Path = RESULTS) -> str:
@@ -166,8 +166,9 @@ def quality(results: Path = RESULTS) -> str:
     said = ", ".join(f"{value:.2f} in {kind}" for kind, value in kinds.items())
     apart = check["distance"].get("mean_difference_in_grey_levels")
     apart = f" (the pictures differ by {apart:.2g} grey levels in the mean)" if apart else ""
-    return (f"{table(head, rows)}\nSeconds for {told['digits']} digits; in brackets what 1000 "
-            f"steps would take at this speed. Distances (n = {told['n_of_distances']:,}): {near}. "
+    return (f"{table(head, rows)}\nSeconds for {told['digits']} digits, the best of three; in "
+            f"brackets what 1000 steps would take at this speed. "
+            f"Distances (n = {told['n_of_distances']:,}): {near}. "
             f"Precision: {said} for n = {check['n']:,} digits in {check['steps']} steps{apart}. "
             f"{facts(told)}")
 
