@@ -221,3 +221,11 @@ def test_several_machines_are_all_named(tmp_path):
     assert [line[:13] for line in page.machine(tmp_path).splitlines()] == ["- sampling: A",
                                                                           "- training: B"]
     assert page.machine(RESULTS).startswith("Measured on: ")
+
+
+def test_only_a_gpu_tells_how_often_the_host_waits(tmp_path):
+    told = json.loads((RESULTS / "bench-profile.json").read_text())
+    told["rows"][0]["waits"] = {"cudaStreamSynchronize": 3}
+    for hardware, said in (("x86_64 CPU, 2 threads", False), ("NVIDIA H100", True)):
+        (tmp_path / "bench-profile.json").write_text(json.dumps(told | {"hardware": hardware}))
+        assert ("waited for the device 3 times" in page.profile(tmp_path)) is said

@@ -111,10 +111,10 @@ def profile(results: Path = RESULTS) -> str:
              for kind in kinds]
     waits = sum(sum(row["waits"].values()) for row in told["rows"])
     heads = ["operation", *(row["precision"] for row in rows)]
-    on = "on this GPU" if not told["hardware"].endswith("threads") else \
-        "but this was a CPU, where there is nobody to wait for"
-    return (f"{table(heads, lines)}\nBatch {told['batch_size']}, {told['steps']} steps. The host "
-            f"waited for the device {waits} times in {len(told['rows'])} walks, {on}. "
+    # On a CPU there is nobody to wait for, and 0 would say nothing.
+    waited = "" if told["hardware"].endswith("threads") else \
+        f"The host waited for the device {waits} times in {len(told['rows'])} walks. "
+    return (f"{table(heads, lines)}\nBatch {told['batch_size']}, {told['steps']} steps. {waited}"
             f"{facts(told)}")
 
 
