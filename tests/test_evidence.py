@@ -11,6 +11,7 @@ import evidence_proofs as proofs
 import evidence_sources as sources
 import evidence_text as saying
 import pytest
+import small_book
 from evidence_sources import Missing
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -328,23 +329,12 @@ SMALL = """# Title
 @pytest.fixture
 def build(tmp_path):
     """Build a page of one claim with this extension; what was warned of, and the HTML."""
-    from io import StringIO
-
-    from sphinx.application import Sphinx
-    from sphinx.util.docutils import docutils_namespace
-
     def make(claim: str, before: str = "") -> tuple[str, str]:
         shutil.rmtree(tmp_path, ignore_errors=True)
         (tmp_path / "source").mkdir(parents=True)
         (tmp_path / "source/index.md").write_text(SMALL.format(before, claim))
-        told = StringIO()
-        with docutils_namespace():
-            app = Sphinx(tmp_path / "source", None, tmp_path / "out", tmp_path / "trees", "html",
-                         {"extensions": ["myst_parser", "ddim_evidence"], "html_theme": "basic",
-                          "myst_enable_extensions": ["dollarmath"]},
-                         status=None, warning=told)
-            app.build()
-        return told.getvalue(), (tmp_path / "out/index.html").read_text(encoding="utf-8")
+        told = small_book.build(tmp_path, ["ddim_evidence"])
+        return told, (tmp_path / "out/index.html").read_text(encoding="utf-8")
 
     return make
 

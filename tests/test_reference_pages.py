@@ -15,6 +15,7 @@ import equation_sources
 import glossary_terms
 import pytest
 import repository
+import small_book
 from bs4 import BeautifulSoup
 
 import ddim_lib
@@ -195,24 +196,16 @@ SMALL = {
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """Three pages, built with our two extensions: name to parsed page, and the warnings."""
-    from io import StringIO
-
-    from sphinx.application import Sphinx
-
-    folder, told = tmp_path_factory.mktemp("small"), StringIO()
+    folder = tmp_path_factory.mktemp("small")
     (folder / "source/book").mkdir(parents=True)
     for name, text in SMALL.items():
         (folder / f"source/book/{name}.md").write_text(text, encoding="utf-8")
     glossary = glossary_terms.PAGE.read_text(encoding="utf-8").replace("(notation.md)", "(#)")
     (folder / "source/book/glossary.md").write_text(glossary, encoding="utf-8")
-    app = Sphinx(folder / "source", None, folder / "out", folder / "trees", "html", confoverrides={
-        "extensions": ["myst_parser", "ddim_equations", "ddim_glossary"], "root_doc": "book/index",
-        "myst_enable_extensions": ["dollarmath", "deflist"], "html_theme": "basic"},
-        status=None, warning=told)
-    app.build()
+    told = small_book.build(folder, ["ddim_equations", "ddim_glossary"], root_doc="book/index")
     pages = {name: BeautifulSoup((folder / f"out/book/{name}.html").read_text(), "html.parser")
              for name in [*SMALL, "glossary"]}
-    return pages, told.getvalue()
+    return pages, told
 
 
 def test_numbered_equations_become_places_and_mentions_lead_there(small):

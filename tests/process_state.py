@@ -1,0 +1,55 @@
+"""What a process keeps from one test file to the next: it must be the same before and after."""
+
+import locale
+import logging
+import os
+import signal
+import sys
+
+import torch
+
+#: pytest writes the running test's name here.
+OWN = {"PYTEST_CURRENT_TEST"}
+
+
+def snapshot() -> dict[str, object]:
+    """Everything here that a test could change and a later file could feel, by name."""
+    state = {f"environment {key}": value for key, value in os.environ.items() if key not in OWN}
+    state |= {
+        "working folder": os.getcwd(), "umask": _umask(), "locale": locale.setlocale(locale.LC_ALL),
+        "Ctrl-C": signal.getsignal(signal.SIGINT), "SIGTERM": signal.getsignal(signal.SIGTERM),
+        "sys.path": list(sys.path), "sys.argv": list(sys.argv),
+        "standard streams": (sys.stdin, sys.__stdout__, sys.__stderr__),
+        "log level": logging.getLogger().level,
+        "default dtype": torch.get_default_dtype(), "default device": torch.get_default_device(),
+        "threads": torch.get_num_threads(), "gradients": torch.is_grad_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "processes": torch.distributed.is_available() and torch.distributed.is_initialized(),
+    }
+    if "docutils.nodes" in sys.modules:
+        from docutils import nodes
+        from docutils.parsers.rst import directives, roles
+
+        state |= {"docutils' nodes": {name for name in vars(nodes.GenericNodeVisitor)
+                                      if name.startswith("visit_")},
+                  "docutils' directives": set(directives._directives),
+                  "docutils' roles": set(roles._roles)}
+    if "matplotlib.pyplot" in sys.modules:
+        import matplotlib.pyplot as plt
+
+        state |= {"open figures": plt.get_fignums(), "matplotlib settings": dict(plt.rcParams)}
+    return state
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def changed(before: dict[str, object], after: dict[str, object]) -> list[str]:
+    """What is not as it was, a line each; what a module brought by its import is no change."""
+    return [f"{name}: {before[name]!r} became {after.get(name)!r}"
+            for name in before if name not in after or before[name] != after[name]] + [
+        f"{name}: new, {after[name]!r}" for name in after
+        if name.startswith("environment ") and name not in before]
