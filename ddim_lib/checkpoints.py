@@ -54,8 +54,9 @@ def read_published(path: str | Path, *, config: UNetConfig | None = None, ema: b
     normalisation: these are CIFAR-10's (32, 0.1, 32) unless ``config`` says otherwise, with a
     warning where the rest is not the CIFAR-10 network. Its schedule is taken to be
     :func:`~ddim_lib.schedule.linear`. In diffusers' layout config.json says it all and is
-    compared, since the tensors fit networks that compute something else; the schedule is
-    scheduler_config.json's, linear where there is none.
+    compared, since the tensors fit networks that compute something else; the schedule and what
+    the network predicts (noise or velocity) are scheduler_config.json's, linear and noise where
+    there is none.
 
     Args:
         path: the file or the folder.
@@ -79,8 +80,9 @@ def read_published(path: str | Path, *, config: UNetConfig | None = None, ema: b
         path, told = weights_in(folder), _told(folder, config)  # before many bytes are read
     state = _tensors(_stored(path), ema, path)
     if not any(key.startswith(("down_blocks.", "time_embedding.")) for key in state):
-        model = _fill(config or told or _infer(state, path), state, path, device)
-        return model, _schedule_near(folder if told else None)
+        schedule, _ = _scheduler_near(folder if told else None)
+        config = config or told or _infer(state, path)
+        return _fill(config, schedule, state, path, device), schedule
     if folder is None and config is None:
         raise ValueError(f"{path} holds tensors in diffusers' names, which fit networks that "
                          f"compute something else: put its config.json beside it, or say with "
@@ -90,7 +92,8 @@ def read_published(path: str | Path, *, config: UNetConfig | None = None, ema: b
         state = from_diffusers(state, config)
     except (ValueError, RuntimeError) as error:
         raise ValueError(f"{path} does not fit {config}: {error}") from error
-    return _fill(config, state, path, device), _schedule_near(folder)
+    schedule, _ = _scheduler_near(folder)
+    return _fill(config, schedule, state, path, device), schedule
 
 
 def write_diffusers(folder: str | Path, model: UNet, schedule: Schedule) -> None:
@@ -118,7 +121,7 @@ def write_diffusers(folder: str | Path, model: UNet, schedule: Schedule) -> None
     files = {
         "config.json": {"_class_name": "UNet2DModel", "act_fn": "silu",
                         **diffusers_config(config)},
-        "scheduler_config.json": {"_class_name": "DDPMScheduler", "prediction_type": "epsilon",
+        "scheduler_config.json": {"_class_name": "DDPMScheduler", "prediction_type": config.prediction_type,
                                   "clip_sample": True, "variance_type": "fixed_large",
                                   **schedule_to_diffusers(schedule)},
         "model_index.json": {"_class_name": "DDPMPipeline",
@@ -153,7 +156,8 @@ def _model_folder(path: Path) -> Path | None:
 
 def _told(folder: Path, config: UNetConfig | None) -> UNetConfig:
     """What config.json says, which a given configuration must not contradict."""
-    told = _explain(folder / "config.json", config_from_diffusers)
+    told = replace(_explain(folder / "config.json", config_from_diffusers),
+                   prediction_type=_scheduler_near(folder)[1])
     if config is None:
         return told
     if replace(told, dropout=config.dropout) != config:
@@ -224,10 +228,10 @@ def _count(pattern: str, state: dict[str, Tensor]) -> int:
     return len({found[1] for key in state if (found := re.match(pattern, key))})
 
 
-def _fill(config: UNetConfig, state: dict[str, Tensor], path: Path,
+def _fill(config: UNetConfig, schedule: Schedule, state: dict[str, Tensor], path: Path,
           device: str | torch.device) -> UNet:
     with torch.device("meta"):  # shapes alone, no memory
-        model = UNet(config)
+        model = UNet(config, schedule)
     wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in state.items()}
     for what, keys in (("lacks", wanted.keys() - found.keys()),
@@ -258,10 +262,12 @@ def _explain(path: Path, read: Callable):
         raise ValueError(f"{path} cannot be used: {error}") from error
 
 
-def _schedule_near(folder: Path | None) -> Schedule:
+def _scheduler_near(folder: Path | None) -> tuple[Schedule, str]:
+    """The schedule and the prediction_type of the scheduler_config.json that is there."""
     options = [] if folder is None else [folder, folder / "scheduler"]
     options += [folder.parent / "scheduler"] if folder and folder.name == "unet" else []
     for place in options:
         if (place / "scheduler_config.json").is_file():
-            return _explain(place / "scheduler_config.json", schedule_from_diffusers)
-    return linear()
+            return _explain(place / "scheduler_config.json", lambda stored: (
+                schedule_from_diffusers(stored), stored.get("prediction_type", "epsilon")))
+    return linear(), "epsilon"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from ddim_lib.schedule import Schedule, cosine, linear
-from ddim_lib.unet import UNet, UNetConfig
+from ddim_lib.unet import PREDICTION_TYPES, UNet, UNetConfig
 
 _BLOCK = [("temb_proj", "time_emb_proj"), ("nin_shortcut", "conv_shortcut")]
 _ATTENTION = [("norm", "group_norm"), ("q", "to_q"), ("k", "to_k"), ("v", "to_v"),
@@ -38,8 +39,9 @@ def from_diffusers(state: dict[str, Tensor], config: UNetConfig) -> dict[str, Te
         ValueError: a tensor that the network of this configuration does not have, or has once.
     """
     with torch.device("meta"):  # names alone, no memory
-        ours = {_to_diffusers_key(key, len(config.ch_mult)): key
-                for key in UNet(config).state_dict()}
+        # The tensors are the same ones whatever the network predicts.
+        network = UNet(replace(config, prediction_type="epsilon"))
+        ours = {_to_diffusers_key(key, len(config.ch_mult)): key for key in network.state_dict()}
     renamed = {}
     for key, value in state.items():
         for old, new in _OLD_ATTENTION.items():
@@ -158,12 +160,14 @@ def schedule_from_diffusers(stored: dict) -> Schedule:
         stored: the contents of that file.
 
     Raises:
-        ValueError: another table than linear or cosine, or a network that predicts no noise.
+        ValueError: another table than linear or cosine, or a network that predicts neither noise
+            nor velocity.
     """
-    for name, wanted in (("trained_betas", None), ("rescale_betas_zero_snr", False),
-                         ("prediction_type", "epsilon")):
-        if stored.get(name, wanted) != wanted:
-            raise ValueError(f"{name} must be {wanted!r}, got {stored[name]!r}")
+    for name, allowed in (("trained_betas", (None,)), ("rescale_betas_zero_snr", (False,)),
+                          ("prediction_type", PREDICTION_TYPES)):
+        if stored.get(name, allowed[0]) not in allowed:
+            raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, "
+                             f"got {stored[name]!r}")
     T = stored.get("num_train_timesteps", 1000)  # noqa: N806  (the papers' letter)
     kind = stored.get("beta_schedule", "linear")
     if kind == "linear":

@@ -103,6 +103,15 @@ class Schedule:
         a = self._table(t.device)[t].view(-1, *[1] * (x0.ndim - 1))
         return a.sqrt().to(x0.dtype) * x0 + (1 - a).sqrt().to(x0.dtype) * noise
 
+    def signal(self, t: Tensor, ndim: int) -> Tensor:
+        """sqrt(alpha_t) of each image, float64, shape (N, 1, .., 1) with ndim dimensions.
+
+        Args:
+            t: int64, shape (N,), in 0..T.
+            ndim: of the images that it shall broadcast with.
+        """
+        return self._table(t.device)[t].sqrt().view(-1, *[1] * (ndim - 1))
+
     def _table(self, device: torch.device) -> Tensor:
         tables = self.__dict__.setdefault("_tables", {})
         if device not in tables:

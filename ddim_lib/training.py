@@ -24,14 +24,18 @@ from ddim_lib.datasets import to_float
 from ddim_lib.files import check_zip, replacing
 from ddim_lib.processes import is_first, rank, world_size
 from ddim_lib.schedule import Schedule
+from ddim_lib.unet import UNet
 
 # What a checkpoint holds: all of it, or the run would go on differently.
 STATE = {"config", "run", "step", "model", "ema", "optimizer", "scaler", "generator", "global_rng",
          "cuda_rng"}
 
+LOSS_WEIGHTS = ("1", "1/alpha")
+
 
 def noise_prediction_loss(model: nn.Module, schedule: Schedule, x0: Tensor,
-                          generator: torch.Generator | None = None) -> Tensor:
+                          generator: torch.Generator | None = None,
+                          weight: str = "1") -> Tensor:
     """Steps 2 to 5 of training: the mean squared error of the noise over the batch and pixels.
 
     Book: equation (5).
@@ -41,12 +45,19 @@ def noise_prediction_loss(model: nn.Module, schedule: Schedule, x0: Tensor,
         schedule: the noise levels.
         x0: images in [-1, 1], shape (N, C, H, W); step 1 has drawn them.
         generator: of t and eps, on x0's device.
+        weight: of each image's squared error: ``"1"``, as in the papers, or ``"1/alpha"``,
+            which makes it the squared error of the velocity, (v - F)^2.
 
     Returns:
-        A scalar; 1.0 for a network that predicts no noise at all. (The sum over pixels of
-        the papers is this times C*H*W, which only scales the learning rate.)
+        A scalar; with weight "1" it is 1.0 for a network that predicts no noise at all. (The
+        sum over pixels of the papers is this times C*H*W, which only scales the learning rate.)
+
+    Raises:
+        ValueError: another weight.
     """
-    return _squared_error(model, schedule, x0, *_drawn(schedule, x0, generator))
+    if weight not in LOSS_WEIGHTS:
+        raise ValueError(f"weight must be one of {', '.join(LOSS_WEIGHTS)}, got {weight!r}")
+    return _squared_error(model, schedule, x0, *_drawn(schedule, x0, generator), weight)
 
 
 def _drawn(schedule: Schedule, x0: Tensor, generator: torch.Generator | None):
@@ -54,9 +65,15 @@ def _drawn(schedule: Schedule, x0: Tensor, generator: torch.Generator | None):
     return t, torch.randn(x0.shape, device=x0.device, generator=generator)
 
 
-def _squared_error(model: nn.Module, schedule: Schedule, x0: Tensor, t: Tensor, eps: Tensor):
+def _squared_error(model: nn.Module, schedule: Schedule, x0: Tensor, t: Tensor, eps: Tensor,
+                   weight: str = "1"):
     x_t = schedule.add_noise(x0, t, eps)
-    return (model(x_t, t).float() - eps).square().mean()
+    error = model(x_t, t).float() - eps
+    if weight == "1/alpha":
+        # The same picture seen as noise or as velocity: eps - eps_theta = sqrt(alpha) (v - F).
+        # The root divides before the square, which would lose digits where alpha is small.
+        error = error / schedule.signal(t, error.ndim).to(error.dtype)
+    return error.square().mean()
 
 
 @dataclass(frozen=True)
@@ -76,6 +93,7 @@ class TrainingConfig:
             scaling, CUDA alone) or ``"fp32"``.
         flip: mirror half of the images, left to right.
         compile: run the network through torch.compile.
+        loss_weight: ``"1"`` or ``"1/alpha"``, see :func:`noise_prediction_loss`.
         seed: of the order of the data, t, noise and dropout.
     """
 
@@ -89,6 +107,7 @@ class TrainingConfig:
     autocast: str = "auto"
     flip: bool = False
     compile: bool = False
+    loss_weight: str = "1"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -103,6 +122,9 @@ class TrainingConfig:
             raise ValueError(f"warmup must be at least 0, got {self.warmup}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+        if self.loss_weight not in LOSS_WEIGHTS:
+            raise ValueError(f"loss_weight must be one of {', '.join(LOSS_WEIGHTS)}, got "
+                             f"{self.loss_weight!r}")
         precision.check(self.autocast)
 
 
@@ -135,8 +157,8 @@ class Trainer:
         device: ``"cuda"`` where there is one and it is left out, else ``"cpu"``.
 
     Raises:
-        ValueError: batch_size is not divisible by the number of processes, or the processes
-            differ in configuration, network, schedule or images. (Weights may differ: the first
+        ValueError: the network computes with another schedule, batch_size is not divisible by
+            the number of processes, or the processes differ in configuration, network, schedule or images. (Weights may differ: the first
             one's are taken.)
 
     Attributes:
@@ -153,6 +175,8 @@ class Trainer:
         if len(images) < config.batch_size:
             raise ValueError(f"batch_size must be at most the number of images, {len(images)}, "
                              f"got {config.batch_size}")
+        if isinstance(model, UNet):
+            model.check_schedule(schedule)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.config, self.schedule, self.step = config, schedule, 0
         self.model = model.to(self.device).train()
@@ -232,12 +256,14 @@ class Trainer:
     def _loss(self, x0: Tensor) -> Tensor:
         """Of this process's part; what is random is drawn for the whole batch, then cut."""
         if world_size() == 1:
-            return noise_prediction_loss(self._run, self.schedule, x0, self.generator)
+            return noise_prediction_loss(self._run, self.schedule, x0, self.generator,
+                                         self.config.loss_weight)
         of_dropout = np.random.SeedSequence([self.config.seed, self.step, rank()])
         torch.manual_seed(int(of_dropout.generate_state(1)[0]))
         t, eps = _drawn(self.schedule, x0, self.generator)
         part = self._part
-        return _squared_error(self._run, self.schedule, x0[part], t[part], eps[part])
+        return _squared_error(self._run, self.schedule, x0[part], t[part], eps[part],
+                              self.config.loss_weight)
 
     def _averaged(self, loss: Tensor) -> Tensor:
         """Loss and gradients, each the mean over the processes: that of the whole batch.

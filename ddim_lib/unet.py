@@ -14,6 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddim_lib.schedule import Schedule
+
+#: What the layers compute: the noise itself, or the velocity that the noise is made from.
+PREDICTION_TYPES = ("epsilon", "v_prediction")
+
 
 @dataclass(frozen=True)
 class UNetConfig:
@@ -32,6 +37,9 @@ class UNetConfig:
         groups: of the group normalisation.
         label_offset: subtracted from t = 1..T before the time embedding. All published
             weights were trained with labels 0..T-1, so 1.
+        prediction_type: what the last convolution computes, in diffusers' words: "epsilon", the
+            noise; or "v_prediction", the velocity F of :func:`epsilon_from_v`, from which the
+            network makes the noise before it answers.
 
     Raises:
         ValueError: such a network cannot be built.
@@ -46,6 +54,7 @@ class UNetConfig:
     dropout: float = 0.1
     groups: int = 32
     label_offset: int = 1
+    prediction_type: str = "epsilon"
 
     def __post_init__(self) -> None:
         # Lists come from JSON; tuples compare and hash.
@@ -57,6 +66,9 @@ class UNetConfig:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
         if not self.ch_mult or any(not isinstance(m, int) or m < 1 for m in self.ch_mult):
             raise ValueError(f"ch_mult must hold whole numbers of at least 1, got {self.ch_mult}")
+        if self.prediction_type not in PREDICTION_TYPES:
+            raise ValueError(f"prediction_type must be one of {', '.join(PREDICTION_TYPES)}, got "
+                             f"{self.prediction_type!r}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.resolution % self.divisor:
@@ -94,11 +106,25 @@ class UNet(nn.Module):
 
     Args:
         config: what to build; the weights are drawn by :meth:`reset_parameters`.
+        schedule: the noise levels, which a network in the v-form needs to answer with noise;
+            one that predicts the noise itself knows t alone.
+
+    Raises:
+        ValueError: the v-form without a schedule.
     """
 
-    def __init__(self, config: UNetConfig):
+    def __init__(self, config: UNetConfig, schedule: Schedule | None = None):
         super().__init__()
         self.config = c = config
+        self.schedule = schedule
+        if c.prediction_type == "v_prediction":
+            if schedule is None:
+                raise ValueError("schedule must be given for prediction_type = 'v_prediction', "
+                                 "got None: eps = sqrt(1 - alpha_t) x + sqrt(alpha_t) F")
+            # Not stored with the weights: the schedule is, and the roots follow from it.
+            for name, root in (("signal", schedule.alpha.sqrt()),
+                               ("noise", (1 - schedule.alpha).sqrt())):
+                self.register_buffer(name, root.float(), persistent=False)
         widths = [c.ch * m for m in c.ch_mult]
         emb = 4 * c.ch
         self.temb = nn.Module()
@@ -159,6 +185,14 @@ class UNet(nn.Module):
         """(C, H, W) of the images that this network draws."""
         return (self.config.in_channels, self.config.resolution, self.config.resolution)
 
+    def check_schedule(self, schedule: Schedule) -> None:
+        """Raise ValueError where a network in the v-form computes with another schedule."""
+        if self.config.prediction_type == "v_prediction" and not torch.equal(
+                schedule.alpha.cpu(), self.schedule.alpha.cpu()):
+            raise ValueError(f"schedule must be the one that the network was built with, "
+                             f"{self.schedule.name} {dict(self.schedule.parameters)}, got "
+                             f"{schedule.name} {dict(schedule.parameters)}")
+
     def reset_parameters(self) -> None:
         """Ho's initialisation: xavier-uniform, zero biases, every residual branch at zero.
 
@@ -186,7 +220,17 @@ class UNet(nn.Module):
                              f"got {tuple(x.shape)}")
         if isinstance(t, int):
             t = torch.full((x.shape[0],), t, device=x.device)
+        out = self.predict(x, t)
+        if self.config.prediction_type == "epsilon":
+            return out
+        shape = (-1, 1, 1, 1)
+        return epsilon_from_v(x, out.to(x.dtype), self.signal[t].view(shape).to(x.dtype),
+                              self.noise[t].view(shape).to(x.dtype))
+
+    def predict(self, x: Tensor, t: Tensor) -> Tensor:
+        """What the layers compute of x and t (int64, shape (N,)): eps, or F in the v-form."""
         emb = time_embedding(t - self.config.label_offset, self.config.ch)
+        emb = emb.to(self.conv_in.weight.dtype)
         emb = self.temb.dense[1](F.silu(self.temb.dense[0](emb)))
         emb = F.silu(emb)  # every block begins with it
 
@@ -210,6 +254,24 @@ class UNet(nn.Module):
             if hasattr(level, "upsample"):
                 h = level.upsample(h)
         return self.conv_out(_silu(self.norm_out(h)))
+
+
+def epsilon_from_v(x: Tensor, v: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
+    """The noise that belongs to a velocity (Salimans and Ho, arXiv 2202.00512, section 4)::
+
+        v   = sqrt(alpha_t) eps - sqrt(1 - alpha_t) x_0
+        eps = sqrt(1 - alpha_t) x_t + sqrt(alpha_t) v
+
+    At high t the second line is x_t itself but for a small part, so that eps follows the
+    amplitude and the mean of x_t whatever the network says.
+
+    Args:
+        x: x_t, shape (N, C, H, W).
+        v: the velocity, the same shape.
+        signal: sqrt(alpha_t), a number or a tensor that broadcasts.
+        noise: sqrt(1 - alpha_t), likewise.
+    """
+    return noise * x + signal * v
 
 
 @torch.no_grad()

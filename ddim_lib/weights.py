@@ -93,9 +93,9 @@ def load_weights(path: str | Path, device: str | torch.device = "cpu") -> tuple[
         raise ValueError(f"{path} holds no network of this library: its format is "
                          f"{header.get('format')!r}, expected {FORMAT!r} with an entry 'unet'")
     try:
-        with torch.device("meta"):  # shapes alone: a stranger's description may ask for any size
-            model = UNet(UNetConfig(**json.loads(header["unet"])))
         schedule = from_dict(json.loads(header["schedule"]))
+        with torch.device("meta"):  # shapes alone: a stranger's description may ask for any size
+            model = UNet(UNetConfig(**json.loads(header["unet"])), schedule)
         copies = {key: value.to(torch.float32, copy=True) for key, value in load_file(path).items()}
         model.load_state_dict(copies, assign=True)
     except json.JSONDecodeError as error:
@@ -119,9 +119,10 @@ def save_weights(path: str | Path, model: UNet, schedule: Schedule, *,
         facts: anything JSON can hold: data set, steps, EMA, seed, hardware, date, quality.
 
     Raises:
-        ValueError: a fact is named format, unet or schedule, or the schedule is a table of
-            one's own, which its name cannot rebuild.
+        ValueError: a fact is named format, unet or schedule, the schedule is a table of one's
+            own, which its name cannot rebuild, or another one than the network computes with.
     """
+    model.check_schedule(schedule)
     taken = {"format", "unet", "schedule"} & facts.keys()
     if taken:
         raise ValueError(f"facts must not be named {sorted(taken)}: the file says these itself")

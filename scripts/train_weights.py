@@ -30,8 +30,9 @@ def main() -> None:
     args = arguments()
     preset = PRESETS[args.preset]
     config = replace(preset.training, compile=args.compile, seed=args.seed)
-    if args.steps:
-        config = replace(config, steps=args.steps)
+    given = {"steps": args.steps, "batch_size": args.batch_size, "lr": args.lr,
+             "ema_decay": args.ema}
+    config = replace(config, **{key: value for key, value in given.items() if value is not None})
     unet = preset.unet
     if args.images:
         images = torch.load(args.images, weights_only=True)
@@ -45,7 +46,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
-    trainer = new_trainer(unet, images, config)
+    trainer = new_trainer(unet, images, config, args.start)
     length = f"{args.minutes:g} minutes" if args.minutes else f"{config.steps:,} steps"
     print(f"{args.preset}: {sum(p.numel() for p in trainer.model.parameters()):,} parameters, "
           f"{len(images):,} images, {length} of {config.batch_size} in "
@@ -55,7 +56,7 @@ def main() -> None:
         trainer.load(checkpoint)
     begin = time.perf_counter()
     if args.minutes:
-        record = run_for(trainer, args.minutes * 60, args.log_every)
+        record = run_for(trainer, args.minutes * 60, args.log_every, out / "unfinished.safetensors")
         config = trainer.config
     else:
         record = trainer.run(checkpoint=checkpoint, every=args.every, log_every=args.log_every)
@@ -66,6 +67,7 @@ def main() -> None:
         "weights": "EMA", "precision": trainer.precision, "seconds": round(seconds),
         "hardware": hardware(), "torch": torch.__version__, "library": ddim_lib.__version__,
         "commit": args.commit or commit(), "date": datetime.now(UTC).date().isoformat(),
+        **({"start": Path(args.start).name} if args.start else {}),
         "final_loss": round(record[-1]["loss"], 5),
     }
     dtype = torch.float16 if args.half else torch.float32
@@ -75,13 +77,22 @@ def main() -> None:
     print(f"{args.preset}: done in {seconds:.0f} s, loss {record[-1]['loss']:.4f}", flush=True)
 
 
-def new_trainer(unet, images, config) -> Trainer:
+def new_trainer(unet, images, config, start=None) -> Trainer:
+    """A run from drawn weights, or from those of a file, whatever form these predict in."""
     torch.manual_seed(config.seed)
-    return Trainer(ddim_lib.UNet(unet), ddim_lib.linear(), images, config)
+    schedule = ddim_lib.linear()
+    model = ddim_lib.UNet(unet, schedule)
+    if start:
+        model.load_state_dict(ddim_lib.load_weights(start)[0].state_dict())
+    return Trainer(model, schedule, images, config)
 
 
-def run_for(trainer: Trainer, seconds: float, chunk: int) -> list[dict]:
-    """Train until the time is over, with the rate at 0 just then."""
+def run_for(trainer: Trainer, seconds: float, chunk: int, unfinished: Path) -> list[dict]:
+    """Train until the time is over, with the rate at 0 just then.
+
+    The average so far is written as it goes, half as large: what a run that is cut off leaves,
+    and another may --start from.
+    """
     end, record, each = time.perf_counter() + seconds, [], None
     while True:
         begin = time.perf_counter()
@@ -101,6 +112,8 @@ def run_for(trainer: Trainer, seconds: float, chunk: int) -> list[dict]:
         if len(record) % 10 == 0:
             print(f"step {until:,} of about {steps:,}: loss {loss:.4f}, {took * 1000:.1f} ms",
                   flush=True)
+            ddim_lib.save_weights(unfinished, trainer.ema, trainer.schedule, dtype=torch.float16,
+                                  steps=until)
         if until == steps:
             return record
 
@@ -123,6 +136,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", required=True, help="folder for weights, loss and checkpoint")
     parser.add_argument("--folder", help="pictures to train on")
     parser.add_argument("--images", help="uint8 images (N, C, H, W) as a .pt file, instead")
+    parser.add_argument("--start", help="weights to begin from, a file of this library")
+    parser.add_argument("--batch-size", type=int, help="instead of the preset's")
+    parser.add_argument("--lr", type=float, help="instead of the preset's")
+    parser.add_argument("--ema", type=float, help="decay of the average, instead of the preset's")
     parser.add_argument("--data-name", help="what the data are called in the weights' facts")
     parser.add_argument("--download", action="store_true", help="fetch a missing data set")
     parser.add_argument("--steps", type=int, help="instead of the preset's")

@@ -8,8 +8,9 @@ import sys
 
 import torch
 
-#: pytest writes the running test's name here.
-OWN = {"PYTEST_CURRENT_TEST"}
+#: The running test's name, by pytest; the folder that torch.compile chooses for itself, always
+#: the same one.
+OWN = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR"}
 
 
 def snapshot() -> dict[str, object]:

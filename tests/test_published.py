@@ -622,7 +622,8 @@ def test_schedules_are_diffusers_own(schedule):
 
 
 @pytest.mark.parametrize("change, message", [
-    ({"prediction_type": "v_prediction"}, "prediction_type must be 'epsilon', got 'v_pred"),
+    ({"prediction_type": "sample"},
+     "prediction_type must be 'epsilon' or 'v_prediction', got 'sample'"),
     ({"beta_schedule": "scaled_linear"}, "beta_schedule must be linear or .*, got 'scaled_lin"),
     ({"trained_betas": [0.1]}, "trained_betas must be None"),
     ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr must be False, got True"),

@@ -1,0 +1,83 @@
+"""Does a network's answer follow the noise? Two numbers that the loss hardly sees.
+
+Along DDIM's path at high noise the amplitude of the noise and the mean of each channel pass from
+x_T to the picture, so eps must follow both. They are a few directions of many hundred, and an
+error in them costs next to nothing in the loss.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ddim_lib.sampling import Model, noise_from_seeds
+
+#: Half of the interval of amplitudes over which a response is measured.
+STEP = 0.1
+
+
+@torch.no_grad()
+def amplitude_response(model: Model, t: int, *, seeds: Sequence[int] = range(32),
+                       shape: tuple[int, int, int] | None = None) -> float:
+    """How much |eps| grows as x_t grows: 1 is right where x_t is nearly noise alone.
+
+    x_t = c z with standard normal z and c from 0.9 to 1.1: the slope of eps' root mean square
+    over that of x_t.
+
+    Args:
+        model: ``model(x, t) -> eps``.
+        t: a level at which hardly any picture is left, such as 1000 or 900 of 1000.
+        seeds: of z, one an image.
+        shape: (C, H, W); where left out, the model's own ``image_shape``.
+    """
+    z = noise_from_seeds(seeds, shape or model.image_shape)
+    less, more = (_ask(model, c * z, t).square().mean().sqrt().cpu()
+                  for c in (1 - STEP, 1 + STEP))
+    return ((more - less) / (2 * STEP * z.square().mean().sqrt())).item()
+
+
+@torch.no_grad()
+def mean_response(model: Model, t: int, *, seeds: Sequence[int] = range(32),
+                  shape: tuple[int, int, int] | None = None) -> float:
+    """How much the mean of eps grows as the mean of x_t grows; :func:`exact_mean_response` is right.
+
+    The slope of a channel's mean, over a shift of all its pixels by one standard deviation of
+    the mean of standard normal noise, 1 / sqrt(pixels), down and up; averaged over the channels.
+
+    Args:
+        model, t, seeds, shape: as in :func:`amplitude_response`.
+    """
+    z = noise_from_seeds(seeds, shape or model.image_shape)
+    step, slopes = 1 / math.sqrt(z[0, 0].numel()), []
+    for channel in range(z.shape[1]):
+        shift = torch.zeros_like(z)
+        shift[:, channel] = step
+        less, more = (_ask(model, z + sign * shift, t)[:, channel].mean() for sign in (-1, 1))
+        slopes.append((more - less) / (2 * step))
+    return torch.stack(slopes).mean().item()
+
+
+def exact_mean_response(alpha_t: float, spread: float, pixels: int) -> float:
+    """The slope that is right for data whose mean pixel is normal: a regression coefficient.
+
+    Of the mean of x_t the noise has the variance (1 - alpha_t) / pixels and the picture
+    alpha_t spread^2, so the best guess of the noise's mean has the slope
+    sqrt(1 - alpha_t) / (1 - alpha_t + alpha_t spread^2 pixels).
+
+    Args:
+        alpha_t: of the level, in (0, 1).
+        spread: the standard deviation, over the data, of a picture's mean pixel in one channel,
+            pixels in [-1, 1].
+        pixels: of one channel.
+    """
+    return math.sqrt(1 - alpha_t) / (1 - alpha_t + alpha_t * spread**2 * pixels)
+
+
+def _ask(model: Model, x: Tensor, t: int) -> Tensor:
+    parameters = getattr(model, "parameters", None)
+    device = next(parameters()).device if parameters else x.device
+    x = x.to(device)
+    return model(x, torch.full((len(x),), t, device=device)).float()
