@@ -41,10 +41,12 @@ from ddim_lib.processes import is_first
 def evaluate(weights, download, steps, eta, spacing, seeds, n, out, batch_size, autocast, device):
     """Measure how far generated digits are from real ones.
 
-    The number is the Fréchet distance to the 60,000 training digits of MNIST, for 28x28 grey
-    networks alone. Beside it stands the floor: the distance of as many real digits, which a
-    perfect generator would reach. 1000 digits where neither --seeds nor --n is given; distances
-    at different n do not compare.
+    Three judges give the Fréchet distance to the 60,000 training digits of MNIST, for 28x28 grey
+    networks alone: the features of a classifier trained on turned and shifted digits, those of one
+    trained on plain ones, and 60 principal components of the pixels. Beside each stands the
+    floor, the distance of as many real digits, which a perfect generator would reach, and
+    precision and recall. 1000 digits where neither --seeds nor --n is given; distances at
+    different n do not compare.
 
     \b
     Examples:
@@ -65,9 +67,8 @@ def evaluate(weights, download, steps, eta, spacing, seeds, n, out, batch_size, 
             f"classifier of digits; {name} draws {model.image_shape}",
             param_hint="'--weights'")
     taus = check_walk(schedule, steps, spacing, eta)
-    from ddim_lib.metrics import FrechetDistance, classifier_facts, load_classifier
+    from ddim_lib.metrics import judge
 
-    distance = FrechetDistance(classifier=load_classifier(device)) if is_first() else None
     if out and is_first():
         prepare("--out", [out])
     begin = time.perf_counter()
@@ -76,14 +77,10 @@ def evaluate(weights, download, steps, eta, spacing, seeds, n, out, batch_size, 
     if images is None:  # the first process has them
         return
     seconds = time.perf_counter() - begin
-    found = classifier_facts()
-    floor, floor_of = real_floor(distance, n)
+    real, floor_of = real_digits(n)
     result = {
-        "distance": round(distance(images), 3), "n": n, "floor": floor, "floor_of": floor_of,
-        "reference": f"{distance.reference_size:,} MNIST training digits",
-        "extractor": f"mnist-classifier, 128 features, {found['test_accuracy']:.2%} on "
-                     f"{found['test_images']:,} test digits",
-        "weights": name, "steps": len(taus), "eta": eta, "spacing": spacing,
+        **judge(images, real, device), "n": n, "floor_of": floor_of,
+        "reference": "60,000 MNIST training digits", "weights": name, "steps": len(taus), "eta": eta, "spacing": spacing,
         "seeds": seeds if seeds != list(range(seeds[0], seeds[0] + n)) else
         f"{seeds[0]}-{seeds[-1]}", "autocast": autocast,
         "hardware": hardware(device), "seconds": round(seconds, 2), "torch": torch.__version__,
@@ -92,11 +89,13 @@ def evaluate(weights, download, steps, eta, spacing, seeds, n, out, batch_size, 
     if out:
         write_json("--out", out, result)
     for name, value in result.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {number}" for key, number in value.items())
         click.echo(f"{name:10} {value}")
 
 
-def real_floor(distance, n: int) -> tuple[float | None, str]:
-    """The distance of n real digits, and which digits they were (or why there are none)."""
+def real_digits(n: int) -> tuple[torch.Tensor | None, str]:
+    """n real digits, and which they are (or why there are none)."""
     try:
         images, _ = load("mnist")
         which = "MNIST training digits"
@@ -106,4 +105,4 @@ def real_floor(distance, n: int) -> tuple[float | None, str]:
     if n > len(images):
         return None, f"none: there are {len(images):,} {which}, fewer than n = {n:,}"
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    return round(distance(images[order[:n]]), 3), f"{n:,} of {len(images):,} {which}, seed 0"
+    return images[order[:n]], f"{n:,} of {len(images):,} {which}, seed 0"

@@ -16,6 +16,7 @@ from ddim_lib.cli_errors import Failed, as_options, blaming
 from ddim_lib.cli_files import prepare, writing
 from ddim_lib.cli_options import Weights
 from ddim_lib.cli_train import chosen_network
+from ddim_lib.responses import amplitude_response, exact_mean_response, mean_response
 from ddim_lib.weights import available, data_folder, read_facts
 
 OURS = ("format", "unet", "schedule")  # what save_weights says itself
@@ -50,13 +51,16 @@ def list_():
 @weights.command()
 @click.argument("source", type=Weights(), metavar="NAME|FILE")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def info(source, as_json):
+@click.option("--responses", is_flag=True,
+              help="Measure how eps follows amplitude and mean of the noise; seconds.")
+def info(source, as_json, responses):
     """What a weights file says of itself: network, schedule, training, quality.
 
     \b
     Examples:
       ddim weights info mnist
       ddim weights info kkanji --json
+      ddim weights info mnist --responses
     """
     if source in published.NAMES:
         raise Failed(f"NAME|FILE: {source} is published by others and says nothing of itself; "
@@ -65,6 +69,8 @@ def info(source, as_json):
         path = source if isinstance(source, Path) else shipped(source)
         facts = read_facts(path)
         facts = {"file": path.name, "parameters": parameters(path), **facts}
+        if responses:
+            facts["responses"] = measured_responses(*ddim_lib.load_weights(path), facts)
     if as_json:
         click.echo(json.dumps(facts, indent=1))
         return
@@ -74,6 +80,21 @@ def info(source, as_json):
         if isinstance(value, dict):
             value = ", ".join(f"{k} {v}" for k, v in value.items())
         click.echo(f"{name:14} {value}")
+
+
+def measured_responses(model, schedule, facts: dict) -> dict[str, float]:
+    """At the last level and a tenth below it; 1 is right for the amplitude.
+
+    What is right for the mean depends on the data: the file must tell its spread.
+    """
+    found, pixels = {}, model.config.resolution**2
+    for t in (schedule.T, round(0.9 * schedule.T)):
+        found[f"amplitude at t = {t}"] = round(amplitude_response(model, t), 3)
+        found[f"mean at t = {t}"] = round(mean_response(model, t), 3)
+        if "spread" in facts:
+            found[f"right mean at t = {t}"] = round(
+                exact_mean_response(schedule.at(t), facts["spread"], pixels), 3)
+    return found
 
 
 @weights.command()

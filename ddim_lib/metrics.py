@@ -1,14 +1,22 @@
-"""How good are the pictures? A Fréchet distance, and a classifier's confidence.
+"""How good are the pictures? Fréchet distance, precision and recall, a classifier's confidence.
 
-Both look through a small digit classifier that ships with the library: an
-Inception network knows little of digits. A Fréchet distance alone says
-nothing; say with it n, the reference, and the floor, the distance of real
+An Inception network knows little of digits, so the judges are small and ship with the library,
+and there are three (:data:`SPACES`), since each is blind to something:
+
+- ``"classifier"``: the features of a digit classifier that was trained on turned, shifted and
+  scaled digits, so that it overlooks whether a generator has all of these;
+- ``"plain"``: those of one that was trained on the digits as they are;
+- ``"pixels"``: the first 60 principal components of the training digits, which see how much ink
+  lies where, and no odd stroke.
+
+A distance alone says nothing; say with it n, the reference, and the floor, the distance of real
 pictures at the same n.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +24,10 @@ from torch import Tensor, nn
 
 from ddim_lib.weights import data_folder, read_facts, save_tensors
 
+SPACES = ("classifier", "plain", "pixels")
+_CLASSIFIERS = {"classifier": "mnist-classifier", "plain": "mnist-classifier-plain"}
+_REFERENCES = {"classifier": "mnist-train", "plain": "mnist-train-plain",
+               "pixels": "mnist-train-pixels"}
 STATISTICS = ("real_features_sum", "real_features_cov_sum", "real_features_num_samples")
 
 
@@ -54,17 +66,82 @@ class DigitClassifier(nn.Module):
         return self.head(self.dropout(self.features(images)))
 
 
-def load_classifier(device: str | torch.device = "cpu") -> DigitClassifier:
-    """The shipped classifier, in evaluation mode; :func:`classifier_facts` tells its accuracy.
+class PixelComponents(nn.Module):
+    """Images as coordinates along the directions in which the training pictures vary most.
+
+    Args:
+        mean: the mean picture, shape (pixels,).
+        components: orthonormal columns, shape (pixels, k), largest variance first.
+    """
+
+    def __init__(self, mean: Tensor, components: Tensor):
+        super().__init__()
+        self.mean = nn.Parameter(mean, requires_grad=False)
+        self.components = nn.Parameter(components, requires_grad=False)
+        self.num_features = components.shape[1]
+
+    @classmethod
+    def fit(cls, images: Tensor, k: int = 60) -> PixelComponents:
+        """The k principal components of these images, shape (N, C, H, W), N above k."""
+        flat = images.flatten(1).double()
+        if not 1 <= k < min(flat.shape):
+            raise ValueError(f"k must be from 1 to {min(flat.shape) - 1} for images of shape "
+                             f"{tuple(images.shape)}, got {k}")
+        mean = flat.mean(0)
+        _, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean))
+        vectors = vectors.flip(1)[:, :k]
+        # Either sign is a principal direction; the largest entry is made positive.
+        largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+        return cls(mean.float(), (vectors * largest.sign()).float())
+
+    def features(self, images: Tensor) -> Tensor:
+        """Coordinates, shape (N, k), of images of the fitted shape (N, C, H, W)."""
+        return (images.flatten(1) - self.mean) @ self.components
+
+
+def load_classifier(device: str | torch.device = "cpu", space: str = "classifier"
+                    ) -> DigitClassifier:
+    """A shipped classifier, in evaluation mode; :func:`classifier_facts` tells its accuracy.
 
     Args:
         device: where it shall compute.
+        space: ``"classifier"``, or ``"plain"`` for the one that saw no turned, shifted or scaled
+            digits.
     """
     from safetensors.torch import load_file
 
     model = DigitClassifier()
-    model.load_state_dict(load_file(data_folder() / "weights" / "mnist-classifier.safetensors"))
+    model.load_state_dict(load_file(_classifier_file(space)))
     return model.to(device).eval()
+
+
+def load_extractor(space: str, device: str | torch.device = "cpu") -> nn.Module:
+    """What turns digits into the features of a space: a module with ``features(images)``.
+
+    Args:
+        space: one of :data:`SPACES`.
+        device: where it shall compute.
+    """
+    from safetensors.torch import load_file
+
+    _check_space(space)
+    if space in _CLASSIFIERS:
+        return load_classifier(device, space)
+    stored = load_file(data_folder() / "stats" / "mnist-components.safetensors")
+    return PixelComponents(**stored).to(device).eval()
+
+
+def _check_space(space: str) -> None:
+    if space not in SPACES:
+        raise ValueError(f"space must be one of {', '.join(SPACES)}, got {space!r}")
+
+
+def _classifier_file(space: str):
+    _check_space(space)
+    if space not in _CLASSIFIERS:
+        raise ValueError(f"space must be one of {', '.join(_CLASSIFIERS)} for a classifier, got "
+                         f"{space!r}")
+    return data_folder() / "weights" / f"{_CLASSIFIERS[space]}.safetensors"
 
 
 def save_classifier(path, model: DigitClassifier, **facts) -> None:
@@ -110,40 +187,75 @@ def confidence(images: Tensor, classifier: DigitClassifier | None = None) -> tup
     return label, probability
 
 
+def precision_recall(real: Tensor, generated: Tensor, k: int = 3) -> tuple[float, float]:
+    """Improved precision and recall (Kynkäänniemi et al., arXiv 1904.06991, eq. 1 and 2).
+
+    Each point of a set has a ball that reaches to its k-th nearest neighbour in the set. Precision
+    is the share of generated points inside a ball of a real one (are the samples like the data?),
+    recall the share of real points inside a ball of a generated one (are all the data drawn?).
+
+    Args:
+        real: features, shape (N, d), N above k.
+        generated: features, shape (M, d), M above k; take M = N, both shares depend on them.
+        k: which neighbour.
+    """
+    for name, features in (("real", real), ("generated", generated)):
+        if features.ndim != 2 or len(features) <= k:
+            raise ValueError(f"{name} must have shape (N, d) with N above k = {k}, got "
+                             f"{tuple(features.shape)}")
+
+    def distances(a: Tensor, b: Tensor) -> Iterator[Tensor]:
+        for part in a.split(1000):
+            # By differences: by products, equal points would not be at distance 0.
+            yield torch.cdist(part, b, compute_mode="donot_use_mm_for_euclid_dist")
+
+    def covered(points: Tensor, centres: Tensor) -> float:
+        # The nearest of k + 1 is the point itself.
+        radius = torch.cat([d.topk(k + 1, largest=False).values[:, -1]
+                            for d in distances(centres, centres)])
+        inside = torch.cat([(d <= radius).any(1) for d in distances(points, centres)])
+        return inside.float().mean().item()
+
+    return covered(generated, real), covered(real, generated)
+
+
 class FrechetDistance:
-    """The distance of Heusel et al. (arXiv 1706.08500, eq. 6) in the classifier's features.
+    """The distance of Heusel et al. (arXiv 1706.08500, eq. 6) in the features of a space.
 
     torchmetrics computes it; this class holds the extractor and the reference.
 
     Args:
         reference: images in [-1, 1], shape (N, 1, 28, 28), or None for the shipped statistics
             of all 60,000 MNIST training digits.
-        classifier: the extractor; where left out, the shipped one.
+        classifier: the extractor, a module with ``features(images)`` and ``num_features``; where
+            left out, the shipped one of the space.
+        space: one of :data:`SPACES`.
 
     Raises:
-        ValueError: another classifier without a reference: the shipped statistics are of the
+        ValueError: an unknown space, or another classifier without a reference: the shipped statistics are of the
             shipped classifier's features.
     """
 
     def __init__(self, reference: Tensor | None = None,
-                 classifier: DigitClassifier | None = None):
+                 classifier: nn.Module | None = None, space: str = "classifier"):
         try:
             from torchmetrics.image.fid import FrechetInceptionDistance
         except ImportError as error:
             raise ImportError("the Fréchet distance needs torchmetrics: "
                               'pip install "ddim-lib[train]"') from error
 
-        if reference is None and classifier is not None and not _is_shipped(classifier):
+        _check_space(space)
+        if reference is None and classifier is not None and not _is_shipped(classifier, space):
             raise ValueError("reference must be given with a classifier of one's own, got None: "
                              "the shipped statistics are of the shipped classifier's features")
-        self.classifier = classifier or load_classifier()
+        self.classifier = classifier or load_extractor(space)
         extractor = _Features(self.classifier)
         # All pictures are here: in several processes it would gather the others', who have none.
         self._metric = FrechetInceptionDistance(feature=extractor, reset_real_features=False,
                                                 sync_on_compute=False)
         self._metric.to(next(self.classifier.parameters()).device)
         if reference is None:
-            self._restore(data_folder() / "stats" / "mnist-train.safetensors")
+            self._restore(data_folder() / "stats" / f"{_REFERENCES[space]}.safetensors")
         else:
             self._add(reference, real=True)
 
@@ -186,8 +298,8 @@ class FrechetDistance:
             self._metric.update(part.clamp(-1, 1).to(self._metric.device), real=real)
 
 
-def _is_shipped(classifier: nn.Module) -> bool:
-    ours, theirs = load_classifier().state_dict(), classifier.state_dict()
+def _is_shipped(classifier: nn.Module, space: str) -> bool:
+    ours, theirs = load_extractor(space).state_dict(), classifier.state_dict()
     return ours.keys() == theirs.keys() and all(
         torch.equal(value, theirs[key].cpu()) for key, value in ours.items())
 
@@ -204,6 +316,45 @@ class _Features(nn.Module):
         return self.classifier.features(images.float())
 
 
-def classifier_facts() -> dict:
-    """Accuracy and history of the shipped classifier."""
-    return read_facts(data_folder() / "weights" / "mnist-classifier.safetensors")
+def classifier_facts(space: str = "classifier") -> dict:
+    """Accuracy and history of a shipped classifier, "classifier" or "plain"."""
+    return read_facts(_classifier_file(space))
+
+
+@torch.no_grad()
+def judge(images: Tensor, real: Tensor | None, device: str | torch.device = "cpu"
+          ) -> dict[str, dict]:
+    """What each of the three judges says of these digits.
+
+    Args:
+        images: in [-1, 1], shape (n, 1, 28, 28), n at least 2; values outside are clipped.
+        real: as many real digits, for the floor, what a perfect generator would reach at this n,
+            and for precision and recall; None where there are not so many.
+        device: where to compute.
+
+    Returns:
+        for each space ``distance`` (to all 60,000 training digits), ``floor`` (that of ``real``),
+        ``precision`` and ``recall``. The last three are None without ``real``, the last two also
+        where n is below 4, since they look at third neighbours.
+    """
+    if real is not None and images.shape != real.shape:
+        raise ValueError(f"real must have the shape of images, {tuple(images.shape)}, got "
+                         f"{tuple(real.shape)}")
+    found = {}
+    for space in SPACES:
+        extractor = load_extractor(space, device)
+
+        def features(pictures: Tensor, extractor: nn.Module = extractor) -> Tensor:
+            return in_batches(lambda part: extractor.features(part.clamp(-1, 1).to(device)),
+                              pictures)
+
+        distance = FrechetDistance(classifier=extractor, space=space)
+        floor = precision = recall = None
+        if real is not None:
+            floor = round(distance(real), 3)
+        if real is not None and len(real) > 3:
+            precision, recall = (round(share, 4) for share in
+                                 precision_recall(features(real), features(images)))
+        found[space] = {"distance": round(distance(images), 3), "floor": floor,
+                        "precision": precision, "recall": recall}
+    return found

@@ -24,7 +24,7 @@ GRADER = ("assignments.py", "normal_form.py", "png.py", "grading/*.py")
 # The build of the library takes these along.
 LIBRARY = ("pyproject.toml", "README.md", "LICENSE", "ddim_lib/**/*.py", "data/results/*",
            "data/stats/*")
-WEIGHTS = {"mnist", "mnist-classifier"}  # the others are large, and go where they are named
+WEIGHTS = {"mnist", "mnist-eps", "mnist-classifier"}  # the others go where they are named
 SETUP = """\
 #!/usr/bin/env bash
 # Runs once, as root, when the image is built.

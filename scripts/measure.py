@@ -1,6 +1,7 @@
 """Measure a network: quality for its model card, the S x eta table, encoding errors.
 
     python scripts/measure.py statistics --out data/stats/mnist-train.safetensors
+    python scripts/measure.py statistics pixels --out data/stats/mnist-train-pixels.safetensors
     python scripts/measure.py quality mnist --n 5000 --out data/results/mnist-quality.json
     python scripts/measure.py table mnist --eta 0 0.5 1 hat --steps 10 50 --out part.json
     python scripts/measure.py speed mnist --n 32 --steps 1000 10 --out data/results/mnist-speed.json
@@ -25,7 +26,15 @@ from train_weights import commit, hardware
 
 import ddim_lib
 from ddim_lib.datasets import load
-from ddim_lib.metrics import FrechetDistance, classifier_facts, confidence, load_classifier
+from ddim_lib.metrics import (
+    FrechetDistance,
+    PixelComponents,
+    classifier_facts,
+    confidence,
+    judge,
+    load_classifier,
+)
+from ddim_lib.weights import save_tensors
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -37,9 +46,7 @@ def main() -> None:
     out = Path(args.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     if args.what == "statistics":
-        images, _ = load("mnist")
-        FrechetDistance(images, load_classifier(DEVICE)).save_reference(
-            out, data="MNIST, 60,000 training digits", extractor=classifier_facts())
+        statistics_of(args.names[0] if args.names else "classifier", out)
         return
     if args.what == "floor":
         # Apart from the table, for a machine that has the pictures.
@@ -75,6 +82,20 @@ def main() -> None:
             print(part if "rows" not in part else part["rows"][-1], flush=True)
         return
     out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def statistics_of(space: str, out: Path) -> None:
+    """The reference of one space; for the pixels their components too, beside it."""
+    images, _ = load("mnist")
+    facts = {"data": "MNIST, 60,000 training digits"}
+    if space == "pixels":
+        extractor = PixelComponents.fit(images).to(DEVICE)
+        save_tensors(out.with_name("mnist-components.safetensors"), extractor.state_dict(),
+                     {"data": json.dumps(facts["data"])})
+        facts["extractor"] = f"{extractor.num_features} principal components of these pixels"
+    else:
+        extractor, facts["extractor"] = load_classifier(DEVICE, space), classifier_facts(space)
+    FrechetDistance(images, extractor).save_reference(out, **facts)
 
 
 class Half(torch.nn.Module):
@@ -127,17 +148,17 @@ def quality(args, model, schedule):
 
 
 def table(args, model, schedule):
-    """Fréchet distance for each S and eta, from the same start points; real digits beside it."""
-    distance = FrechetDistance(classifier=load_classifier(DEVICE))
+    """The three judges on each S and eta, from the same start points."""
+    pictures_of_data = real(args, "train")
     if not args.no_floor:
-        yield {"floor_train": floor(args, distance, "train"),
-               "floor_test": floor(args, distance, "test")}
+        yield {"real": {"training digits": judge(real(args, "train", 1), pictures_of_data, DEVICE),
+                        "test digits": judge(real(args, "test"), pictures_of_data, DEVICE)}}
     rows = []
     for steps in args.steps:
         for eta in args.eta:
             x = pictures(args, model, schedule, steps, eta)
             rows.append({"S": steps, "eta": eta, "spacing": args.spacing,
-                         "distance": round(distance(x), 3)})
+                         **judge(x, pictures_of_data, DEVICE)})
             yield {"rows": rows}
 
 
@@ -241,10 +262,11 @@ def floor(args, distance, split) -> float:
     return round(distance(real(args, split)), 3)
 
 
-def real(args, split):
+def real(args, split, draw=0):
+    """n real digits; another draw shares none with the first."""
     images, _ = load("mnist", split)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(args.seed))
-    return images[order[:args.n]].to(DEVICE)
+    return images[order[draw * args.n:(draw + 1) * args.n]].to(DEVICE)
 
 
 def arguments() -> argparse.Namespace:

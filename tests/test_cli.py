@@ -19,7 +19,7 @@ from ddim_lib import cli_evaluate
 from ddim_lib.cli import main
 from ddim_lib.cli_sample import moment
 from ddim_lib.datasets import load, to_float, to_uint8
-from ddim_lib.metrics import FrechetDistance
+from ddim_lib.metrics import SPACES, FrechetDistance
 from ddim_lib.plotting import tile
 from ddim_lib.weights import available, data_folder, read_facts, save_weights
 
@@ -261,19 +261,23 @@ def test_a_distance_stands_beside_its_floor(ddim, tmp_path):
     assert (code, err) == (0, "")
     found = json.loads((tmp_path / "new" / "q.json").read_text())
     model, schedule = ddim_lib.load_pretrained("mnist")
-    distance = FrechetDistance()
     digits = ddim_lib.sample(model, schedule, seeds=range(3, 7), steps=2, eta=1)
-    assert found["distance"] == pytest.approx(distance(digits), abs=2e-3)
     embedded, _ = load("digits")
     order = torch.randperm(5000, generator=torch.Generator().manual_seed(0))[:4]
-    assert found["floor"] == pytest.approx(distance(embedded[order]), abs=2e-3)
-    assert found["floor"] < found["distance"]
+    for space in SPACES:
+        distance = FrechetDistance(space=space)
+        told = found[space]
+        assert told["distance"] == pytest.approx(distance(digits), abs=2e-3)
+        assert told["floor"] == pytest.approx(distance(embedded[order]), abs=2e-3)
+        assert told["floor"] < told["distance"]
+        assert 0 <= told["precision"] <= 1 and 0 <= told["recall"] <= 1
+        assert f"{space:10} distance {told['distance']}, floor {told['floor']}, " in out
     assert found["floor_of"].startswith("4 of 5,000 embedded digits")
     assert (found["n"], found["seeds"], found["steps"], found["eta"]) == (4, "3-6", 2, 1)
     assert found["reference"] == "60,000 MNIST training digits" and found["weights"] == "mnist"
-    assert {"extractor", "hardware", "seconds", "torch", "library", "date"} <= found.keys()
+    assert {"hardware", "seconds", "torch", "library", "date"} <= found.keys()
     for value in found.values():
-        assert f" {value}\n" in out
+        assert isinstance(value, dict) or f" {value}\n" in out
 
 
 def test_the_floor_is_of_mnist_where_it_is_there(ddim, tmp_path):
@@ -283,18 +287,17 @@ def test_the_floor_is_of_mnist_where_it_is_there(ddim, tmp_path):
     for part in ("train", "t10k"):
         idx(raw / f"{part}-images-idx3-ubyte", images)
         idx(raw / f"{part}-labels-idx1-ubyte", np.zeros(6, np.uint8))
-    seen = []
-    floor, of = cli_evaluate.real_floor(lambda x: seen.append(x) or 0.12345, 4)
-    assert (floor, of) == (0.123, "4 of 6 MNIST training digits, seed 0")
+    real, of = cli_evaluate.real_digits(4)
+    assert of == "4 of 6 MNIST training digits, seed 0"
     order = torch.randperm(6, generator=torch.Generator().manual_seed(0))[:4]
-    assert torch.equal(seen[0], to_float(torch.from_numpy(images)[order, None]))
-    assert cli_evaluate.real_floor(None, 7) == (
+    assert torch.equal(real, to_float(torch.from_numpy(images)[order, None]))
+    assert cli_evaluate.real_digits(7) == (
         None, "none: there are 6 MNIST training digits, fewer than n = 7")
 
 
 def test_without_mnist_there_is_no_floor_beyond_the_embedded_digits(ddim):
-    floor, of = cli_evaluate.real_floor(None, 5001)
-    assert floor is None and of.startswith("none: there are 5,000 embedded digits")
+    real, of = cli_evaluate.real_digits(5001)
+    assert real is None and of.startswith("none: there are 5,000 embedded digits")
 
 
 # weights ------------------------------------------------------------------------------------------

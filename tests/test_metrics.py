@@ -13,12 +13,17 @@ pytest.importorskip("torchmetrics", reason="torchmetrics is not installed")
 
 from ddim_lib.datasets import load
 from ddim_lib.metrics import (
+    SPACES,
     DigitClassifier,
     FrechetDistance,
+    PixelComponents,
     classifier_facts,
     confidence,
     in_batches,
+    judge,
     load_classifier,
+    load_extractor,
+    precision_recall,
     save_classifier,
 )
 from ddim_lib.sampling import sample
@@ -141,7 +146,7 @@ def test_the_distance_is_computed_where_the_classifier_is(monkeypatch):
     distance = FrechetDistance(torch.zeros(3, 1, 28, 28), classifier)
     assert classifier.seen == [(3, "meta")]
     assert distance._metric.device.type == distance._metric.real_features_sum.device.type == "meta"
-    monkeypatch.setattr(metrics, "load_classifier", lambda *device: Watched().to("meta"))
+    monkeypatch.setattr(metrics, "load_extractor", lambda *space: Watched().to("meta"))
     for name in metrics.STATISTICS:
         assert getattr(FrechetDistance()._metric, name).device.type == "meta"
 
@@ -169,7 +174,7 @@ def test_a_reference_survives_its_file(tmp_path, monkeypatch):
     distance.save_reference(tmp_path / "stats" / "mnist-train.safetensors", n=700)
     assert read_facts(tmp_path / "stats" / "mnist-train.safetensors") == {"n": 700}
     monkeypatch.setattr(metrics, "data_folder", lambda: tmp_path)
-    monkeypatch.setattr(metrics, "load_classifier", lambda *device: Pixels())
+    monkeypatch.setattr(metrics, "load_extractor", lambda *space: Pixels())
     again = FrechetDistance()
     assert again.reference_size == 700
     assert again(b) == pytest.approx(distance(b), rel=1e-6)
@@ -316,3 +321,113 @@ def test_the_measured_quality_meets_its_targets():
     facts = read_facts(data_folder() / "weights" / "mnist.safetensors")["quality"]
     for key in ("n", "S", "eta", "spacing", "distance", "floor_train", "noise", "share_above_0.9"):
         assert facts[key] == quality[key], key
+
+
+# The judges --------------------------------------------------------------------------------------
+
+def test_precision_and_recall_of_points_on_a_line():
+    """Balls reach to the third neighbour: by hand."""
+    real = torch.tensor([[0.0], [1.0], [2.0], [3.0], [10.0]])
+    # Radii 3, 2, 2, 3 and 8: a point at -2.5 is inside the first, 20 in none, 17 in the last.
+    generated = torch.tensor([[-2.5], [1.5], [17.0], [20.0]])
+    precision, recall = precision_recall(real, generated)
+    assert precision == pytest.approx(3 / 4)
+    # Radii of the generated ones: 22.5, 18.5, 19.5, 22.5: every real one is inside.
+    assert recall == 1
+    assert precision_recall(real, real) == (1, 1)
+    assert precision_recall(real, real + 100) == (0, 0)
+    assert precision_recall(real, real + 100, k=1) == (0, 0)
+
+
+def test_lost_diversity_costs_recall_and_odd_samples_cost_precision():
+    generator = torch.Generator().manual_seed(0)
+    real, same = torch.randn(2, 1500, 5, generator=generator)
+    narrow, wide = 0.4 * same, 2.5 * same
+    base = precision_recall(real, same)
+    assert min(base) > 0.9
+    precision, recall = precision_recall(real, narrow)
+    assert precision >= base[0] and recall < 0.5
+    precision, recall = precision_recall(real, wide)
+    assert precision < 0.5 and recall >= 0.9
+
+
+@pytest.mark.parametrize("real, generated, message", [
+    (torch.zeros(3, 2), torch.zeros(9, 2), r"real must have shape \(N, d\) with N above k = 3, got"),
+    (torch.zeros(9, 2), torch.zeros(9), r"generated must have shape .* got \(9,\)")])
+def test_too_few_points_are_an_error(real, generated, message):
+    with pytest.raises(ValueError, match=message):
+        precision_recall(real, generated)
+
+
+def test_principal_components_are_the_directions_of_largest_variance():
+    generator = torch.Generator().manual_seed(0)
+    axes, _ = torch.linalg.qr(torch.randn(784, 3, generator=generator, dtype=torch.float64))
+    scores = torch.randn(500, 3, generator=generator, dtype=torch.float64) \
+        * torch.tensor([3.0, 2.0, 1.0], dtype=torch.float64)
+    images = (0.1 + scores @ axes.T).view(-1, 1, 28, 28).float()
+    found = PixelComponents.fit(images, 2)
+    again = found.features(images)
+    assert again.shape == (500, 2) and found.num_features == 2
+    assert torch.allclose(found.components.T @ found.components, torch.eye(2), atol=1e-5)
+    covariance = torch.cov(again.T)
+    assert covariance[0, 0] > covariance[1, 1] > 1 and abs(covariance[0, 1]) < 1e-3
+    assert again.mean(0).abs().max() < 1e-4
+    wanted = torch.linalg.eigvalsh(torch.cov(images.flatten(1).double().T))[-2:]
+    torch.testing.assert_close(covariance.diagonal().flip(0).double(), wanted, rtol=1e-4, atol=0)
+    with pytest.raises(ValueError, match="k must be from 1 to 499 for images of shape"):
+        PixelComponents.fit(images, 500)
+
+
+def test_the_shipped_components_are_orthonormal_and_know_the_digits(digits):
+    extractor = load_extractor("pixels")
+    components = extractor.components
+    assert components.shape == (784, 60)
+    torch.testing.assert_close(components.T @ components, torch.eye(60), rtol=0, atol=1e-5)
+    flat = digits[0].flatten(1)
+    left = flat - extractor.mean - extractor.features(digits[0]) @ components.T
+    assert left.square().sum() < 0.2 * (flat - flat.mean(0)).square().sum()
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_each_judge_knows_digits_from_noise(space, digits):
+    distance = FrechetDistance(space=space)
+    assert distance.reference_size == 60_000
+    near = distance(digits[0][::5])
+    assert 0 < near < 5
+    assert distance(digits[0][::5].flip(0)) == pytest.approx(near, rel=1e-3)
+    noise = torch.randn(500, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    assert distance(noise) > 20 * near
+
+
+def test_a_judge_is_blind_to_what_it_was_trained_to_overlook(digits):
+    """Digits moved by two pixels: the pixels see it most, the classifier of moved digits least."""
+    images, moved = digits[0][::5], digits[0][::5].roll(2, 3)
+    ratio = {space: FrechetDistance(space=space)(moved) / FrechetDistance(space=space)(images)
+             for space in SPACES}
+    assert ratio["classifier"] < ratio["plain"] and ratio["classifier"] < ratio["pixels"]
+    assert ratio["pixels"] > 5
+
+
+def test_judges_say_what_each_measure_says(digits):
+    images, real = digits[0][:200], digits[0][2500:2700]
+    found = judge(images, real)
+    assert list(found) == list(SPACES)
+    for space, told in found.items():
+        distance, features = FrechetDistance(space=space), load_extractor(space).features
+        assert told["distance"] == pytest.approx(distance(images), abs=1e-3)
+        assert told["floor"] == pytest.approx(distance(real), abs=1e-3)
+        with torch.no_grad():
+            wanted = precision_recall(features(real), features(images))
+        assert (told["precision"], told["recall"]) == pytest.approx(wanted, abs=1e-4)
+    assert judge(images[:3], real[:3])["pixels"]["recall"] is None
+    assert judge(images, None)["plain"]["floor"] is None
+    with pytest.raises(ValueError, match="real must have the shape of images"):
+        judge(images, real[:5])
+
+
+def test_another_space_is_an_error():
+    with pytest.raises(ValueError, match="space must be one of classifier, plain, pixels, got 'x'"):
+        FrechetDistance(space="x")
+    with pytest.raises(ValueError, match="space must be one of classifier, plain for a classifier, "
+                                         "got 'pixels'"):
+        load_classifier(space="pixels")

@@ -22,7 +22,7 @@ BOX = re.compile(
     r"\*\*Takes\*\* about (?P<seconds>\d+) seconds on two CPU cores(?: \([^)]*\))?,"
     r" (?P<memory>[\d.]+) GB of memory, (?P<downloads>no download|downloads [\d.]+ [kMG]B)\b"
 )
-TRAININGS = ("mnist", "kkanji", "anime-faces", "cifar10-small")
+TRAININGS = ("mnist", "mnist-eps", "kkanji", "anime-faces", "cifar10-small")
 
 
 def table(head: list[str], rows: list[list]) -> str:
