@@ -25,7 +25,7 @@ def network(resolution: int) -> UNet:
 
     Attention stays at a quarter of the resolution, so that its cost grows with the fourth power.
     """
-    config = ddim_lib.load_pretrained("mnist")[0].config
+    config = ddim_lib.load_pretrained("mnist-eps")[0].config
     torch.manual_seed(0)
     return UNet(replace(config, resolution=resolution,
                         attn_resolutions=(resolution // 4,))).to(DEVICE).eval()
@@ -58,7 +58,7 @@ def main() -> None:
             "share_of_peak": {precision: three(speed[f"ddim_lib {precision}"]["median"] * gflop
                                                / rate) for precision, rate in peaks.items()}})
         print(resolution, {name: of["median"] for name, of in speed.items()}, flush=True)
-    model, schedule = ddim_lib.load_pretrained("mnist", DEVICE)
+    model, schedule = ddim_lib.load_pretrained("mnist-eps", DEVICE)
     x_T = ddim_lib.noise_from_seeds(range(16), model.image_shape).to(DEVICE)  # noqa: N806
     by_steps = []
     for steps in STEPS:

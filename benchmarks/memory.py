@@ -32,7 +32,7 @@ def used() -> float:
 def one(way: str, batch: int) -> float:
     """MiB that sampling takes beyond what it takes for one picture and what is loaded before."""
     library, precision = way.split()
-    model, schedule = ddim_lib.load_pretrained("mnist", DEVICE)
+    model, schedule = ddim_lib.load_pretrained("mnist-eps", DEVICE)
     draw = ours(model, schedule, precision) if library == "ddim_lib" else \
         diffusers_loop(*theirs(model, schedule), precision)
     x_T = ddim_lib.noise_from_seeds(range(batch), model.image_shape).to(DEVICE)  # noqa: N806
@@ -54,7 +54,7 @@ def main() -> None:
         rows.append({"batch_size": batch, "mib": mib})
         print(rows[-1], flush=True)
     write("memory", "The most memory that sampling takes beyond the loaded network and one "
-          "picture's walk, in MiB.", begin, weights="mnist", rows=rows)
+          "picture's walk, in MiB.", begin, weights="mnist-eps", rows=rows)
 
 
 if __name__ == "__main__":

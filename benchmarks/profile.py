@@ -59,13 +59,13 @@ def look(model, schedule, precision: str, eta: float) -> dict:
 def main() -> None:
     """Measure and write the record."""
     begin = time.perf_counter()
-    model, schedule = ddim_lib.load_pretrained("mnist", DEVICE)
+    model, schedule = ddim_lib.load_pretrained("mnist-eps", DEVICE)
     rows = [look(model, schedule, precision, eta)
             for precision in filter(None, ("fp32", HALF)) for eta in (0.0, 1.0)]
     for row in rows:
         print(row, flush=True)
     write("profile", "Where the time of sampling goes, and how often the host waits for a value "
-          "from the device.", begin, weights="mnist", batch_size=BATCH, steps=STEPS, rows=rows)
+          "from the device.", begin, weights="mnist-eps", batch_size=BATCH, steps=STEPS, rows=rows)
 
 
 if __name__ == "__main__":

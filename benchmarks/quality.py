@@ -43,7 +43,7 @@ def main() -> None:
     """Measure and write the record."""
     begin = time.perf_counter()
     table = json.loads((RESULTS / "mnist-table.json").read_text())
-    model, schedule = ddim_lib.load_pretrained("mnist", DEVICE)
+    model, schedule = ddim_lib.load_pretrained("mnist-eps", DEVICE)
     x_T = ddim_lib.noise_from_seeds(range(DIGITS), model.image_shape).to(DEVICE)  # noqa: N806
     ways = {"ddim_lib fp32": ours(model, schedule),
             "diffusers fp32": diffusers_loop(*theirs(model, schedule))}
@@ -76,7 +76,7 @@ def main() -> None:
         half["mean_difference_in_grey_levels"] = three(grey_levels(drawn[HALF], drawn["fp32"]))
     write("quality", f"Seconds until {DIGITS} digits are as good as those of 1000 steps: the "
           "fewest steps of chapter 6's table whose Fréchet distance is at most 10 % above.",
-          begin, weights="mnist", digits=DIGITS, distances="mnist-table.json",
+          begin, weights="mnist-eps", digits=DIGITS, distances="mnist-table.json",
           n_of_distances=table["n"], rows=rows, not_compiled=can_compile(),
           half_precision={"n": n, "steps": walk, "eta": 0, "distance": half})
 

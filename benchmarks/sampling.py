@@ -46,7 +46,7 @@ def contestants(model, schedule, batch: int) -> dict:
 def main() -> None:
     """Measure and write the record."""
     begin = time.perf_counter()
-    model, schedule = ddim_lib.load_pretrained("mnist", DEVICE)
+    model, schedule = ddim_lib.load_pretrained("mnist-eps", DEVICE)
     with torch.no_grad(), FlopCounterMode(display=False) as flops:
         model(torch.zeros(1, *model.image_shape, device=DEVICE), 1)
     gflop = flops.get_total_flops() / 1e9
@@ -80,7 +80,7 @@ def main() -> None:
         at[batch][f"ddim_lib {precision}"]["median"] * gflop / peaks[precision], 3)
         for precision in peaks for batch in BATCHES if batch in (1, 16, 64)}
     write("sampling", "Image-steps a second of DDIM (eta = 0) with the shipped network for "
-          "digits, in each library.", begin, weights="mnist", steps=STEPS, rounds=ROUNDS,
+          "digits, in each library.", begin, weights="mnist-eps", steps=STEPS, rounds=ROUNDS,
           gflop_per_image_step=round(gflop, 4), peak_gflop_per_second=peaks,
           share_of_peak=share, mean_difference_in_grey_levels=different, targets=targets,
           not_compiled=can_compile(), rows=rows)

@@ -33,12 +33,12 @@ TOTAL = 10_000  # steps that the learning rate's schedule spans; no run comes ne
 
 def fresh() -> ddim_lib.UNet:
     """The network of the shipped digits, its weights too: what is learnt does not matter here."""
-    return ddim_lib.load_pretrained("mnist", DEVICE)[0]
+    return ddim_lib.load_pretrained("mnist-eps", DEVICE)[0]
 
 
 def ours(images: Tensor, batch: int, autocast: str, compiled: bool = False) -> Callable:
     """This library's trainer, with all that it does in every step."""
-    config = replace(PRESETS["mnist"].training, steps=TOTAL, batch_size=batch, autocast=autocast,
+    config = replace(PRESETS["mnist-eps"].training, steps=TOTAL, batch_size=batch, autocast=autocast,
                      compile=compiled)
     trainer = Trainer(fresh(), ddim_lib.linear(), images, config, DEVICE)
 
@@ -133,7 +133,7 @@ def main() -> None:
                       "second, as its example comes (fp32), the worse batch size", 1.5,
                       worst[best])]
     write("training", "Images a second of training the network for digits, in each library, with "
-          "gradient clipping and an average of the weights.", begin, network="mnist",
+          "gradient clipping and an average of the weights.", begin, network="mnist-eps",
           steps=STEPS, rounds=ROUNDS, peak_gflop_per_second=peaks, targets=targets,
           not_compiled=can_compile(), rows=rows)
 

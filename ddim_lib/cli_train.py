@@ -64,7 +64,7 @@ def train(ctx, preset, out, folder, data, download, steps, batch_size, lr, seed,
           channels, ch, compiled, half, every, log_every, resume, force, device):
     """Train a network.
 
-    PRESET is digits, mnist, mnist-paper, kkanji, anime-faces or cifar10-small.
+    PRESET is digits, mnist, mnist-eps, mnist-paper, kkanji, anime-faces or cifar10-small.
 
     FOLDER gets checkpoint.pt, PRESET.safetensors (the averaged weights, with their history) and
     loss.json. An older run there is only continued (--resume) or overwritten (--force). Ctrl-C
@@ -100,7 +100,8 @@ def train(ctx, preset, out, folder, data, download, steps, batch_size, lr, seed,
     # Convolutions in ten-bit products: several times faster on a GPU, and enough for training.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.manual_seed(config.seed)
-    trainer = Trainer(ddim_lib.UNet(unet), ddim_lib.linear(), images, config, device)
+    schedule = ddim_lib.linear()
+    trainer = Trainer(ddim_lib.UNet(unet, schedule), schedule, images, config, device)
     run = {"preset": preset, "data": name, "pixels_crc32": zlib.crc32(images.numpy())}
     if resume:
         with blaming("--resume"):

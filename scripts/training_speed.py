@@ -37,12 +37,13 @@ def main() -> None:
 
 def measure(name: str, batch_size: int, steps: int) -> dict:
     preset = PRESETS[name]
-    model = ddim_lib.UNet(preset.unet)
+    schedule = ddim_lib.linear()
+    model = ddim_lib.UNet(preset.unet, schedule)
     with torch.no_grad(), FlopCounterMode(display=False) as flops:
         model(torch.zeros(1, *model.image_shape), 1)
     images = torch.randint(0, 256, (2 * batch_size, *model.image_shape), dtype=torch.uint8)
     config = replace(preset.training, batch_size=batch_size, steps=steps + 2)
-    trainer = Trainer(model, ddim_lib.linear(), images, config)
+    trainer = Trainer(model, schedule, images, config)
     list(trainer.train(2))[-1].loss.item()
     begin = time.perf_counter()
     list(trainer.train())[-1].loss.item()

@@ -20,7 +20,7 @@ RESULTS = data_folder() / "results"
 
 @pytest.fixture(scope="module")
 def shipped():
-    return ddim_lib.load_pretrained("mnist")
+    return ddim_lib.load_pretrained("mnist-eps")
 
 
 @pytest.fixture(scope="module")

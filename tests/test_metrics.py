@@ -318,7 +318,7 @@ def test_the_measured_quality_meets_its_targets():
     assert quality["distance"] <= 4 * quality["floor_train"] + 0.01 * quality["noise"]
     assert quality["share_above_0.9"] >= 0.9
     assert sum(quality["digits"]) == 5000 and len(quality["digits"]) == 10
-    facts = read_facts(data_folder() / "weights" / "mnist.safetensors")["quality"]
+    facts = read_facts(data_folder() / "weights" / "mnist-eps.safetensors")["quality"]
     for key in ("n", "S", "eta", "spacing", "distance", "floor_train", "noise", "share_above_0.9"):
         assert facts[key] == quality[key], key
 

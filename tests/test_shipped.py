@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import ddim_lib
+from ddim_lib.responses import amplitude_response, exact_mean_response, mean_response
 from ddim_lib.weights import data_folder, read_facts
 
 WEIGHTS = sorted((data_folder() / "weights").glob("*.safetensors"))
@@ -28,7 +29,7 @@ def read(path: Path) -> dict:
 
 
 def test_the_networks_that_chapters_use_are_there():
-    assert NETWORKS == ["anime-faces", "cifar10-small", "kkanji", "mnist"]
+    assert NETWORKS == ["anime-faces", "cifar10-small", "kkanji", "mnist", "mnist-eps"]
 
 
 @pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
@@ -60,7 +61,9 @@ def test_a_card_says_what_the_file_says(name):
     told = [f"{sum(p.numel() for p in model.parameters()):,} parameters",
             f"{facts['training']['steps']:,} steps of {facts['training']['batch_size']} "
             f"({facts['epochs']:.1f} epochs)",
-            f"{facts['seconds']:,} s on one NVIDIA H100", facts["commit"], facts["date"],
+            f"{facts['seconds']:,} s on one "
+            f"{'NVIDIA H100' if 'H100' in facts['hardware'] else 'CPU core'}",
+            facts["commit"], facts["date"],
             f"{facts['final_loss']:.4f}", f"EMA {facts['training']['ema_decay']}",
             f"{path.stat().st_size / 1e6:.1f} MB", f"seed {facts['training']['seed']}"]
     flat = re.sub(r"\s+", " ", card)
@@ -78,6 +81,28 @@ def test_a_network_names_most_of_the_noise(name):
     with torch.no_grad():
         error = (model(x_t, 500) - noise).square().mean().item()
     assert error < 0.1
+
+
+@pytest.mark.parametrize("name", [n for n in NETWORKS if ddim_lib.load_pretrained(n)[0]
+                                  .config.prediction_type == "v_prediction"])
+@pytest.mark.parametrize("t", [1000, 900])
+def test_a_network_in_the_v_form_follows_amplitude_and_mean_of_the_noise(name, t):
+    """The two numbers of its card: 1 within 2 %, and the exact slope within 5 %."""
+    model, schedule = ddim_lib.load_pretrained(name)
+    path = data_folder() / "weights" / f"{name}.safetensors"
+    amplitude, mean = amplitude_response(model, t), mean_response(model, t)
+    exact = exact_mean_response(schedule.at(t), read_facts(path)["spread"],
+                                model.config.resolution**2)
+    assert amplitude == pytest.approx(1, abs=0.02)
+    assert mean == pytest.approx(exact, rel=0.05)
+    card = re.sub(r"\s+", " ", path.with_suffix(".md").read_text())
+    assert f"| {t} | {amplitude:.3f} | {mean:.3f} | {exact:.3f} |" in card
+
+
+def test_the_network_by_the_plain_recipe_does_not_follow():
+    """What chapter 3 shows of mnist-eps, and its card says."""
+    model, _ = ddim_lib.load_pretrained("mnist-eps")
+    assert amplitude_response(model, 1000) < 0.97
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
