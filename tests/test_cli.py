@@ -21,6 +21,7 @@ from ddim_lib.cli_sample import moment
 from ddim_lib.datasets import load, to_float, to_uint8
 from ddim_lib.metrics import SPACES, FrechetDistance
 from ddim_lib.plotting import tile
+from ddim_lib.responses import amplitude_response, exact_mean_response, mean_response
 from ddim_lib.weights import available, data_folder, read_facts, save_weights
 
 SHIPPED = data_folder() / "weights" / "mnist.safetensors"
@@ -315,6 +316,22 @@ def test_the_weights_are_listed_and_described(ddim):
     lines = dict(line.split(maxsplit=1) for line in out.splitlines())
     assert lines["seed"] == "4" and "resolution 8" in lines["unet"]
     assert int(lines["parameters"]) == sum(p.numel() for p in tiny().parameters())
+
+
+def test_the_responses_of_a_network_are_printed(ddim, tmp_path):
+    model, schedule = ddim_lib.load_weights("tiny.safetensors")
+    save_weights(tmp_path / "spread.safetensors", model, schedule, spread=0.2)
+    code, out, _ = ddim("weights", "info", "spread.safetensors", "--json", "--responses")
+    found = json.loads(out)["responses"]
+    T = schedule.T  # noqa: N806
+    wanted = {}
+    for t in (T, round(0.9 * T)):
+        wanted |= {f"amplitude at t = {t}": amplitude_response(model, t),
+                   f"mean at t = {t}": mean_response(model, t),
+                   f"right mean at t = {t}": exact_mean_response(schedule.at(t), 0.2, 64)}
+    assert code == 0 and found == pytest.approx(wanted, abs=1e-3)
+    code, out, _ = ddim("weights", "info", "tiny.safetensors", "--responses")
+    assert code == 0 and f"amplitude at t = {T} " in out and "right mean" not in out
 
 
 def test_weights_go_to_diffusers_and_back(ddim, tmp_path):

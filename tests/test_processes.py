@@ -34,6 +34,7 @@ NETWORK = ddim_lib.UNetConfig(8, 1, 16, (1, 2), 1, (4,), dropout=0.0, groups=8)
 # Gradients of a tenth of their norm: clipping before the mean would show.
 CONFIG = TrainingConfig(steps=6, batch_size=4, lr=1e-3, warmup=3, grad_clip=0.05, ema_decay=0.9,
                         autocast="fp32", flip=True, seed=7)
+V_FORM = replace(CONFIG, loss_weight="1/alpha"), replace(NETWORK, prediction_type="v_prediction")
 # Measured after 6 steps: losses 2e-7, weights 2e-7. Adam has moved weights by up to 2e-3.
 LOSS, WEIGHT = 1e-5, 1e-4
 
@@ -45,7 +46,8 @@ def images(n=18, seed=0):
 
 def trainer(config=CONFIG, network=NETWORK, seed=100, data=None):
     torch.manual_seed(seed)
-    return Trainer(ddim_lib.UNet(network), ddim_lib.linear(), images() if data is None else data,
+    schedule = ddim_lib.linear()
+    return Trainer(ddim_lib.UNet(network, schedule), schedule, images() if data is None else data,
                    config, "cpu")
 
 
@@ -116,6 +118,8 @@ def library(tells):
     t.save("by-two.pt")
     t = trainer(network=replace(NETWORK, dropout=0.5))
     found["dropout"] = run(t, 3), state(t)
+    t = trainer(*V_FORM, seed=100 + me)
+    found["v-form"] = run(t, 3), state(t)
 
     # A second process asked to stop, twice, in the midst of a step.
     t = trainer(replace(CONFIG, steps=50))
@@ -291,6 +295,16 @@ def test_a_run_in_two_processes_is_the_run_in_one(found):
         assert all(torch.equal(f["state"][key], value) for key, value in both[0]["state"].items())
     assert both[0]["losses"] == pytest.approx(losses, rel=LOSS)
     close(both[0]["state"], state(t), WEIGHT)
+
+
+@pytest.mark.slow
+def test_the_v_form_too_trains_as_in_one_process(found):
+    _, both = found
+    t = trainer(*V_FORM)
+    losses = run(t, 3)
+    for f in both:
+        assert f["v-form"][0] == pytest.approx(losses, rel=LOSS)
+        close(f["v-form"][1], state(t), WEIGHT)
 
 
 @pytest.mark.slow
