@@ -38,8 +38,8 @@ def fresh() -> ddim_lib.UNet:
 
 def ours(images: Tensor, batch: int, autocast: str, compiled: bool = False) -> Callable:
     """This library's trainer, with all that it does in every step."""
-    config = replace(PRESETS["mnist-eps"].training, steps=TOTAL, batch_size=batch, autocast=autocast,
-                     compile=compiled)
+    config = replace(PRESETS["mnist-eps"].training, steps=TOTAL, batch_size=batch,
+                     autocast=autocast, compile=compiled)
     trainer = Trainer(fresh(), ddim_lib.linear(), images, config, DEVICE)
 
     def work(steps: int) -> None:

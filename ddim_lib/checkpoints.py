@@ -121,7 +121,8 @@ def write_diffusers(folder: str | Path, model: UNet, schedule: Schedule) -> None
     files = {
         "config.json": {"_class_name": "UNet2DModel", "act_fn": "silu",
                         **diffusers_config(config)},
-        "scheduler_config.json": {"_class_name": "DDPMScheduler", "prediction_type": config.prediction_type,
+        "scheduler_config.json": {"_class_name": "DDPMScheduler",
+                                  "prediction_type": config.prediction_type,
                                   "clip_sample": True, "variance_type": "fixed_large",
                                   **schedule_to_diffusers(schedule)},
         "model_index.json": {"_class_name": "DDPMPipeline",

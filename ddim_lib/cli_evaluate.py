@@ -80,7 +80,8 @@ def evaluate(weights, download, steps, eta, spacing, seeds, n, out, batch_size, 
     real, floor_of = real_digits(n)
     result = {
         **judge(images, real, device), "n": n, "floor_of": floor_of,
-        "reference": "60,000 MNIST training digits", "weights": name, "steps": len(taus), "eta": eta, "spacing": spacing,
+        "reference": "60,000 MNIST training digits",
+        "weights": name, "steps": len(taus), "eta": eta, "spacing": spacing,
         "seeds": seeds if seeds != list(range(seeds[0], seeds[0] + n)) else
         f"{seeds[0]}-{seeds[-1]}", "autocast": autocast,
         "hardware": hardware(device), "seconds": round(seconds, 2), "torch": torch.__version__,

@@ -232,8 +232,8 @@ class FrechetDistance:
         space: one of :data:`SPACES`.
 
     Raises:
-        ValueError: an unknown space, or another classifier without a reference: the shipped statistics are of the
-            shipped classifier's features.
+        ValueError: an unknown space, or another classifier without a reference: the shipped
+            statistics are of the shipped classifier's features.
     """
 
     def __init__(self, reference: Tensor | None = None,

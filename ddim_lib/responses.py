@@ -42,7 +42,7 @@ def amplitude_response(model: Model, t: int, *, seeds: Sequence[int] = range(32)
 @torch.no_grad()
 def mean_response(model: Model, t: int, *, seeds: Sequence[int] = range(32),
                   shape: tuple[int, int, int] | None = None) -> float:
-    """How much the mean of eps grows as the mean of x_t grows; :func:`exact_mean_response` is right.
+    """How much the mean of eps grows with the mean of x_t; :func:`exact_mean_response` is right.
 
     The slope of a channel's mean, over a shift of all its pixels by one standard deviation of
     the mean of standard normal noise, 1 / sqrt(pixels), down and up; averaged over the channels.

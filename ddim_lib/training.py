@@ -158,8 +158,8 @@ class Trainer:
 
     Raises:
         ValueError: the network computes with another schedule, batch_size is not divisible by
-            the number of processes, or the processes differ in configuration, network, schedule or images. (Weights may differ: the first
-            one's are taken.)
+            the number of processes, or the processes differ in configuration, network, schedule
+            or images. (Weights may differ: the first one's are taken.)
 
     Attributes:
         ema: a copy of the network with the averaged weights: the one to sample with.
