@@ -17,7 +17,7 @@ GAP = 34  # above each grid, for its title
 
 
 def main() -> None:
-    model, schedule = ddim_lib.load_pretrained("mnist")
+    model, schedule = ddim_lib.load_pretrained("mnist-eps")
     font = ImageFont.truetype(font_manager.findfont("DejaVu Sans"), 18)
     counts = (1000, 100, 10)
     grids = [tile(ddim_lib.sample(model, schedule, seeds=range(32), steps=S), columns=16)

@@ -23,7 +23,7 @@ LEVELS = (40, 100, 170, 250, 340, 450, 600, 1000)
 
 def strip() -> Image.Image:
     """A row for each digit: x_T, pictures on the way, x_0."""
-    model, schedule = ddim_lib.load_pretrained("mnist")
+    model, schedule = ddim_lib.load_pretrained("mnist-eps")
     way = [step.x for step in ddim_lib.sample_iter(model, schedule, seeds=SEEDS, steps=LEVELS)]
     grid = tile(torch.stack(way, 1).flatten(0, 1).clamp(-1, 1), columns=len(way), gap=0)
     # 16 levels of grey: noise of 256 would be most of the file.
