@@ -319,3 +319,12 @@ def test_only_named_schedules_are_stored():
         from_dict({"name": "sigmoid", "T": 10})
     with pytest.raises(ValueError, match=r"must be one of \['cosine', 'linear'\], got None"):
         from_dict({"T": 10})
+
+
+def test_the_weight_of_the_picture_broadcasts_over_images():
+    schedule, t = linear(), torch.tensor([0, 1, 500, 1000])
+    found = schedule.signal(t, 4)
+    assert found.shape == (4, 1, 1, 1) and found.dtype == torch.float64
+    assert found.flatten().tolist() == [math.sqrt(schedule.at(int(i))) for i in t]
+    assert schedule.signal(t, 2).shape == (4, 1)
+    assert schedule.signal(t, 1).shape == (4,)
