@@ -117,9 +117,11 @@ def facts(args: argparse.Namespace) -> dict:
                 "weights": Path(args.names[0]).stem, "hardware": hardware(),
                 "torch": torch.__version__, "commit": args.commit or commit(),
                 "date": datetime.now(UTC).date().isoformat()}
+    judges = "mnist-classifier, mnist-classifier-plain, 60 principal components of the pixels"
     return {"n": args.n, "seeds": f"{args.seed}..{args.seed + args.n - 1}",
             "weights": Path(args.names[0]).stem,
-            "extractor": f"mnist-classifier, 128 features, {found['test_accuracy']:.2%} on "
+            "extractor": judges if args.what == "table" else
+                         f"mnist-classifier, 128 features, {found['test_accuracy']:.2%} on "
                          f"{found['test_images']:,} test digits",
             "reference": "60,000 MNIST training digits", "hardware": hardware(),
             "precision": "float16 autocast" if args.half else "float32",

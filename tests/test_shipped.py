@@ -21,6 +21,7 @@ NEEDS = {"mnist-table": {"n", "seeds", "weights", "extractor", "reference", "pre
                          "floor_train", "floor_test", "check"},
          "mnist-encode": {"n", "weights", "precision"},
          "mnist-consistency": {"n", "seeds", "weights", "extractor", "against"},
+         "mnist-judges": {"n", "seeds", "weights", "extractor", "reference", "precision", "real"},
          "mnist-quality": {"n", "seeds", "weights", "extractor", "floor_train"}}
 
 
@@ -113,7 +114,7 @@ def test_a_result_says_where_it_comes_from(path):
             assert {"processor", "cores", "threads", "date", "torch", "python"} <= run.keys()
             assert not {"unknown", "", "x", None} & set(map(str, run.values()))
         return
-    wanted = ORIGIN | NEEDS.get(re.sub("-(leading|quadratic)$", "", path.stem), set())
+    wanted = ORIGIN | NEEDS.get(re.sub("-(leading|quadratic)$|-eps(?=-)", "", path.stem), set())
     assert wanted - result.keys() == set()
     assert not {"unknown", "", "x", None} & {str(result[key]) for key in ORIGIN}
     assert "/" not in result["hardware"]
