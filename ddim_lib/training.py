@@ -38,7 +38,7 @@ def noise_prediction_loss(model: nn.Module, schedule: Schedule, x0: Tensor,
                           weight: str = "1") -> Tensor:
     """Steps 2 to 5 of training: the mean squared error of the noise over the batch and pixels.
 
-    Book: equation (5).
+    Book: equations (5) and (3.3).
 
     Args:
         model: ``model(x, t) -> eps``.

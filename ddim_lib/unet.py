@@ -262,6 +262,8 @@ def epsilon_from_v(x: Tensor, v: Tensor, signal: Tensor, noise: Tensor) -> Tenso
         v   = sqrt(alpha_t) eps - sqrt(1 - alpha_t) x_0
         eps = sqrt(1 - alpha_t) x_t + sqrt(alpha_t) v
 
+    Book: equations (3.1) and (3.2).
+
     At high t the second line is x_t itself but for a small part, so that eps follows the
     amplitude and the mean of x_t whatever the network says.
 

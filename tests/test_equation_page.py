@@ -31,6 +31,7 @@ def test_every_mark_is_read():
 
 @pytest.mark.parametrize("number, functions", [
     ("1", ["Schedule.add_noise"]), ("3", ["predict_x0"]), ("5", ["noise_prediction_loss"]),
+    ("3.2", ["epsilon_from_v"]), ("3.3", ["noise_prediction_loss"]),
     ("7", ["step", "sample_iter", "sample"]), ("9", ["sigma"]), ("10", ["step"]),
     ("7.2", ["slerp"]), ("7.3", ["encode"]), ("9.4", [])])
 def test_the_functions_of_an_equation(number, functions):

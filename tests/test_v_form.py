@@ -35,6 +35,7 @@ def noisy(n=3, seed=1):
 
 # The network --------------------------------------------------------------------------------------
 
+@pytest.mark.equation("3.2")
 @torch.no_grad()
 def test_eps_is_made_of_x_and_the_velocity():
     model, x, t = network(), noisy(), torch.tensor([1, 500, 1000])
@@ -47,6 +48,7 @@ def test_eps_is_made_of_x_and_the_velocity():
     assert v.std() > 0.02
 
 
+@pytest.mark.equation("3.1", "3.2")
 def test_noise_picture_and_velocity_are_three_names_of_one_thing():
     x0, eps = noisy(seed=2).double(), noisy(seed=3).double()
     for t in (1, 300, 1000):
@@ -154,6 +156,7 @@ def test_diffusers_draws_the_same_pictures(tmp_path):
 
 # Training -----------------------------------------------------------------------------------------
 
+@pytest.mark.equation("3.3")
 def test_the_weighted_loss_is_the_velocitys_squared_error():
     model, x0 = network(), noisy(40).clamp(-1, 1)
     loss = noise_prediction_loss(model, SCHEDULE, x0, torch.Generator().manual_seed(3), "1/alpha")
