@@ -4,6 +4,7 @@
     python scripts/measure.py statistics pixels --out data/stats/mnist-train-pixels.safetensors
     python scripts/measure.py quality mnist --n 5000 --out data/results/mnist-quality.json
     python scripts/measure.py table mnist --eta 0 0.5 1 hat --steps 10 50 --out part.json
+    python scripts/measure.py where mnist --n 1000 --steps 10 20 --out part.json
     python scripts/measure.py speed mnist --n 32 --steps 1000 10 --out data/results/mnist-speed.json
     python scripts/measure.py encode mnist --n 2000 --out data/results/mnist-encode.json
     python scripts/measure.py consistency mnist --n 200 --steps 1000 100 10 --out part.json
@@ -72,8 +73,8 @@ def main() -> None:
             model = Half(model)
         if args.compile:
             model = torch.compile(model)
-        measure = {"quality": quality, "table": table, "speed": speed, "encode": encode,
-                   "consistency": consistency, "texture": texture}[args.what]
+        measure = {"quality": quality, "table": table, "where": where, "speed": speed,
+                   "encode": encode, "consistency": consistency, "texture": texture}[args.what]
         result = facts(args)
         # Written after every row: a long run that is stopped keeps what it has measured.
         for part in measure(args, model, schedule):
@@ -162,6 +163,37 @@ def table(args, model, schedule):
             rows.append({"S": steps, "eta": eta, "spacing": args.spacing,
                          **judge(x, pictures_of_data, DEVICE)})
             yield {"rows": rows}
+
+
+def where(args, model, schedule):
+    """The three judges where only a part of the walk draws fresh noise, with eta 1.
+
+    With no noise and with noise everywhere the pictures would be those of ``table``, eta 0 and 1.
+    """
+    pictures_of_data = real(args, "train")
+    rows = []
+    for steps in args.steps:
+        for noise, above, below in (("t > 500", 1.0, 0.0), ("t <= 500", 0.0, 1.0)):
+            x = in_two_parts(args, model, schedule, steps, above, below)
+            rows.append({"S": steps, "noise": noise, "spacing": args.spacing,
+                         **judge(x, pictures_of_data, DEVICE)})
+            yield {"rows": rows}
+
+
+def in_two_parts(args, model, schedule, steps, above, below, middle=500):
+    """Pictures whose walk has one eta above a level and another from there down."""
+    taus = ddim_lib.timesteps(schedule.T, steps, args.spacing)
+    rest = [t for t in taus if t <= middle]
+    done = []
+    for start in range(args.seed, args.seed + args.n, args.batch_size):
+        seeds = range(start, min(start + args.batch_size, args.seed + args.n))
+        # Only one part draws noise, so each seed's stream is used once and from its beginning.
+        for at in ddim_lib.sample_iter(model, schedule, seeds=seeds, steps=taus, eta=above):
+            if at.t == rest[-1]:
+                break
+        done.append(ddim_lib.sample(model, schedule, x_T=at.x, seeds=seeds, steps=rest, eta=below,
+                                    batch_size=args.batch_size, progress=False))
+    return torch.cat(done).to(DEVICE)
 
 
 def speed(args, model, schedule):
@@ -274,8 +306,8 @@ def real(args, split, draw=0):
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["statistics", "quality", "table", "speed", "encode",
-                                         "consistency", "texture", "merge", "floor"])
+    parser.add_argument("what", choices=["statistics", "quality", "table", "where", "speed",
+                                         "encode", "consistency", "texture", "merge", "floor"])
     parser.add_argument("names", nargs="*", help="a network's name or file; files to merge")
     parser.add_argument("--out", required=True)
     parser.add_argument("--images", help="texture: training pictures, uint8, as a .pt file")
