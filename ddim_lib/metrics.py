@@ -317,7 +317,11 @@ class _Features(nn.Module):
 
 
 def classifier_facts(space: str = "classifier") -> dict:
-    """Accuracy and history of a shipped classifier, "classifier" or "plain"."""
+    """Accuracy and history of a shipped classifier.
+
+    Args:
+        space: ``"classifier"`` or ``"plain"``.
+    """
     return read_facts(_classifier_file(space))
 
 
