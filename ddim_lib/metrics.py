@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from ddim_lib.weights import data_folder, read_facts, save_tensors
 
+#: The judges by name, in the order in which tables show them.
 SPACES = ("classifier", "plain", "pixels")
 _CLASSIFIERS = {"classifier": "mnist-classifier", "plain": "mnist-classifier-plain"}
 _REFERENCES = {"classifier": "mnist-train", "plain": "mnist-train-plain",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ddim_lib.schedule import Schedule
 
-#: What the layers compute: the noise itself, or the velocity that the noise is made from.
+#: What the layers may compute, the noise itself or the velocity that the noise is made from.
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 
 
