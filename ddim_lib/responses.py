@@ -22,7 +22,7 @@ STEP = 0.1
 @torch.no_grad()
 def amplitude_response(model: Model, t: int, *, seeds: Sequence[int] = range(32),
                        shape: tuple[int, int, int] | None = None) -> float:
-    """How much the amplitude of eps grows with that of x_t: 1 is right where x_t is nearly noise alone.
+    """How much the amplitude of eps grows with that of x_t: 1 is right where noise is nearly all.
 
     x_t = c z with standard normal z and c from 0.9 to 1.1: the slope of eps' root mean square
     over that of x_t.
