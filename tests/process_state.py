@@ -8,9 +8,10 @@ import sys
 
 import torch
 
-#: The running test's name, by pytest; the folder that torch.compile chooses for itself, always
-#: the same one; PATH, before which grading in this process finds the environment's own programs.
-OWN = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "PATH"}
+#: The running test's name, by pytest; the folders that torch.compile and Matplotlib choose for
+#: themselves once and for all (Matplotlib where the home folder takes no files); PATH, before which
+#: grading in this process finds the environment's own programs.
+OWN = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "MPLCONFIGDIR", "PATH"}
 
 
 def snapshot() -> dict[str, object]:
@@ -35,13 +36,13 @@ def snapshot() -> dict[str, object]:
                                       if name.startswith("visit_")},
                   "docutils' directives": set(directives._directives),
                   "docutils' roles": set(roles._roles)}
-    if "matplotlib.pyplot" in sys.modules:
-        import matplotlib.pyplot as plt
-
+    plt = sys.modules.get("matplotlib.pyplot")
+    if plt:
         # The backend is chosen at the first figure, the same one in whichever file that is.
-        state |= {"open figures": plt.get_fignums(),
-                  "matplotlib settings": {key: plt.rcParams[key] for key in plt.rcParams
-                                          if key != "backend"}}
+        state["matplotlib settings"] = {key: plt.rcParams[key] for key in plt.rcParams
+                                        if key != "backend"}
+    # Before its import there is none: the file that imports it may not leave one either.
+    state["open figures"] = plt.get_fignums() if plt else []
     return state
 
 

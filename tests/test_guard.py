@@ -221,7 +221,7 @@ def failures(tmp_path_factory) -> dict[str, int]:
     (changed / "tiny.py").write_text(LIBRARY.replace("16", "17"))
     report = folder / "report.xml"
     command = [sys.executable, "-m", "pytest", "book", *NBVAL, f"--junitxml={report}"]
-    subprocess.run(command, cwd=folder, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=folder, capture_output=True, timeout=600)
     counts = {}
     for case in ElementTree.parse(report).iter("testcase"):
         page = case.get("classname").split(".")[1]

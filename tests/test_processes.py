@@ -28,6 +28,7 @@ import ddim_lib
 from ddim_lib import cli_options, cli_sample, cli_train, collectives, processes
 from ddim_lib.cli import main
 from ddim_lib.datasets import to_float
+from ddim_lib.metrics import SPACES
 from ddim_lib.training import Trainer, TrainingConfig, learning_rate, noise_prediction_loss
 
 NETWORK = ddim_lib.UNetConfig(8, 1, 16, (1, 2), 1, (4,), dropout=0.0, groups=8)
@@ -528,10 +529,12 @@ def test_the_distance_is_that_of_one_process(folder, capsys):
     code, out, err = launch(2, "-m", "ddim_lib", "--", *map(str, options), "two.json")
     assert code == 0 and not lines(err, "Error"), err
     one, two = (json.loads(Path(f"{n}.json").read_text()) for n in ("one", "two"))
-    assert two["distance"] == pytest.approx(one["distance"], rel=1e-3)
+    for space in SPACES:
+        for what in ("distance", "precision", "recall"):
+            assert two[space][what] == pytest.approx(one[space][what], rel=1e-3), (space, what)
     assert two["hardware"].endswith(", 2 processes") and "process" not in one["hardware"]
-    assert len(lines(out, "distance")) == 1
-    for key in one.keys() - {"distance", "hardware", "seconds"}:
+    assert len(lines(out, "classifier")) == 1
+    for key in one.keys() - {*SPACES, "hardware", "seconds"}:
         assert two[key] == one[key], key
 
 
