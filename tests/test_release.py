@@ -212,15 +212,12 @@ nbformat.write(notebook, path)
 """
 
 
-@pytest.mark.slow
-@every_assignment
-def test_a_release_alone_in_a_folder_installs_and_runs_to_the_first_answer(name, clone, tmp_path):
-    """As on Colab: Python and its packages, the notebook, and no library until the first cell."""
+@pytest.fixture(scope="module")
+def runtime(clone, tmp_path_factory):
+    """As on Colab: Python and its packages, and no library until a notebook's first cell."""
     repository, packages = clone
-    venv.create(tmp_path / "python", with_pip=False)
-    alone = tmp_path / "content"
-    alone.mkdir()
-    notebook = Path(shutil.copy(released(name), alone))
+    folder = tmp_path_factory.mktemp("runtime")
+    venv.create(folder, with_pip=False)
     public = f"https://github.com/{address.configured(ROOT)}"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "PYTEST"))} | {
         "PYTHONPATH": os.pathsep.join([str(packages), str(ROOT / "scripts")]),
@@ -233,11 +230,25 @@ def test_a_release_alone_in_a_folder_installs_and_runs_to_the_first_answer(name,
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "OMP_NUM_THREADS": "1",
     }
-    python = tmp_path / "python" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
     probe = [python, "-c", "import torch, ddim_lib"]
-    lacking = subprocess.run(probe, env=environment, cwd=alone, capture_output=True, text=True)
+    lacking = subprocess.run(probe, env=environment, cwd=folder, capture_output=True, text=True)
     assert "No module named 'ddim_lib'" in lacking.stderr
-    subprocess.run([python, "-c", RUN, notebook], env=environment, cwd=alone, check=True,
+    return folder, python, environment
+
+
+def test_every_assignment_begins_with_the_same_installing_cell():
+    """So that the runtime below, which the first of them fills, shows it for all."""
+    first = [next(c for c in read(released(n)).cells if c.cell_type == "code") for n in NAMES]
+    assert len({cell.source for cell in first}) == 1 and "%pip install" in first[0].source
+
+
+@pytest.mark.slow
+@every_assignment
+def test_a_release_alone_in_a_folder_installs_and_runs_to_the_first_answer(name, runtime, tmp_path):
+    folder, python, environment = runtime
+    notebook = Path(shutil.copy(released(name), tmp_path))
+    subprocess.run([python, "-c", RUN, notebook], env=environment, cwd=tmp_path, check=True,
                    capture_output=True, timeout=400)
     cells = [c for c in read(notebook).cells if c.cell_type == "code"]
     failed = [c for c in cells if any(o.output_type == "error" for o in c.outputs)]
@@ -249,8 +260,6 @@ def test_a_release_alone_in_a_folder_installs_and_runs_to_the_first_answer(name,
     assert 0 <= cells.index(failed[0]) - cells.index(question) <= 1
     where = subprocess.run(
         [python, "-c", "import ddim_lib; print(ddim_lib.__file__)"],
-        env=environment, cwd=alone, capture_output=True, text=True, check=True,
+        env=environment, cwd=tmp_path, capture_output=True, text=True, check=True,
     ).stdout
-    assert str(tmp_path / "python") in where and str(ROOT) not in where
-
-
+    assert str(folder) in where and str(ROOT) not in where

@@ -51,6 +51,8 @@
 
   function settings(form) {
     const { walk, eta, beside, show } = form.elements;
+    // Reading stops at the first wrong field: no other may keep its mark from the last time.
+    for (const field of form.querySelectorAll("[aria-invalid=true]")) field.setAttribute("aria-invalid", "false");
     const S = whole(form, "S", "Steps S", 1, 100);
     const n = whole(form, "n", "Images", walk.checked ? 2 : 1, 16);
     if (walk.checked) {
