@@ -12,7 +12,10 @@ MODEL := book/_assets/live/model.bin
 ALPHA := book/_assets/live/alpha.json
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg --nbval-cell-timeout=600
 
-.PHONY: help setup book pdf course test proof bench notebooks release grade gradescope serve clean lock address
+# What looks at sources alone, and what proves the mathematics: no browser, no second process.
+FAST := notebooks release evidence glossary equation_page chapter_equations reference_pages alt project address shipped \
+  schedule sampling ode properties metrics weights
+.PHONY: help setup book pdf course check lab test proof bench notebooks release grade gradescope serve clean lock address
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +49,13 @@ pdf: $(READY)  ## the whole book as one PDF, in _build/pdf; needs TeX
 
 course: $(READY) $(VENDOR) $(MODEL)  ## pages, notebooks and PDF without solutions, in _build/course
 	$(PY) scripts/course_edition.py $(if $(REPO),--repo "$(REPO)")
+
+check: $(READY)  ## before a commit, two minutes: lint, notebooks' form, the library's fast tests
+	$(PY) -m ruff check .
+	$(PY) -m pytest -q -n 2 --dist=loadfile -m "not slow" $(FAST:%=tests/test_%.py)
+
+lab: $(READY)  ## the chapters in JupyterLab
+	$(PY) -m jupyterlab --notebook-dir=book
 
 test: $(READY)  ## every test; every chapter runs again and must give what is committed
 	$(PY) -m pytest -n 2 --dist=loadfile $(NBVAL)

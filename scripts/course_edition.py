@@ -27,7 +27,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACE = Path("_build") / "course"
-LEFT_OUT = {"_build", "node_modules", "dist", "data", "__pycache__"}
+LEFT_OUT = {"_build", "node_modules", "dist", "data", "__pycache__", "CHAPTER.md"}
 BADGE = r"\[!\[Open in Colab\]\([^)]*\)\]\(https://colab\.research\.google\.com/github/[^)]*\)"
 LINK = r"\[([^\]]*)\]\(https?://[^)]*{}[^)]*\)"
 # Lines of a page that are true of the full edition alone, and their replacement.
