@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from ddim_lib.cli_train import commit
+from ddim_lib.cli.train import commit
 from ddim_lib.datasets import cache_root
 from proofs.common import RESULTS, ROOT, Failed, record
 from proofs.mutation_runs import NOTICED, TESTS, Mutants, source_hash

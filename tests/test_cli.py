@@ -15,9 +15,9 @@ from test_cli_train import assert_error, files, small_disk
 from test_datasets import idx
 
 import ddim_lib
-from ddim_lib import cli_evaluate
+from ddim_lib.cli import evaluate as cli_evaluate
 from ddim_lib.cli import main
-from ddim_lib.cli_sample import moment
+from ddim_lib.cli.sample import moment
 from ddim_lib.datasets import load, to_float, to_uint8
 from ddim_lib.metrics import SPACES, FrechetDistance
 from ddim_lib.plotting import tile
@@ -485,7 +485,7 @@ def test_an_import_that_is_a_bug_keeps_its_traceback(monkeypatch, ddim):
 
 
 def test_published_weights_are_fetched_only_when_asked(monkeypatch, ddim):
-    from ddim_lib import cli_options
+    from ddim_lib.cli import options as cli_options
 
     asked = SimpleNamespace(options=None)
 

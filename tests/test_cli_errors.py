@@ -12,7 +12,7 @@ from test_cli import SHIPPED, ddim  # noqa: F401
 from test_cli_train import assert_error, files
 
 import ddim_lib
-from ddim_lib.cli_options import check_walk
+from ddim_lib.cli.options import check_walk
 from ddim_lib.sampling import coefficients
 from ddim_lib.schedule import pairs, timesteps
 

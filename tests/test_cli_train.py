@@ -17,7 +17,7 @@ from PIL import Image
 
 import ddim_lib
 from ddim_lib.cli import main
-from ddim_lib.cli_run import read_run
+from ddim_lib.cli.run import read_run
 from ddim_lib.datasets import load_folder
 from ddim_lib.presets import PRESETS
 from ddim_lib.training import Trainer, TrainingConfig

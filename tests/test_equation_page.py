@@ -25,7 +25,7 @@ def test_every_equation_has_words_and_a_test_and_nothing_is_named_in_vain():
 
 def test_every_mark_is_read():
     marks = sum(len(re.findall(r"^@pytest\.mark\.equation\(", path.read_text(), re.MULTILINE))
-                for path in (ROOT / "tests").glob("test_*.py"))
+                for path in (ROOT / "tests").rglob("test_*.py"))
     assert marks == len(equation_sources.tests()) >= 30
 
 

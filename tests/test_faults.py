@@ -17,7 +17,7 @@ from test_download import CONTENT, MD5, goal, impatient, serve  # noqa: F401
 from test_training import assert_same, everything, run, trainer
 from test_weights import network
 
-from ddim_lib import cli_run
+from ddim_lib.cli import run as cli_run
 from ddim_lib.download import DownloadError, download
 from ddim_lib.files import after, check_zip, replacing, waiting, why_not_written
 from ddim_lib.schedule import linear
@@ -271,7 +271,7 @@ def test_a_flipped_header_of_weights_is_a_clear_error_or_still_a_network(tmp_pat
 def test_a_folder_with_a_files_name_is_told_before_the_training(name, ddim, tmp_path,  # noqa: F811
                                                                  monkeypatch):
     (tmp_path / "run" / name).mkdir(parents=True)
-    monkeypatch.setattr("ddim_lib.cli_train.train_until_the_end", None)
+    monkeypatch.setattr("ddim_lib.cli.train.train_until_the_end", None)
     assert_error(ddim(*TINY, "--out", "run"), "'--out'", f"run already holds a run ({name})")
     assert_error(ddim(*TINY, "--out", "run", "--force"),
                  f"--out run/{name} cannot be written: a folder has its name")

@@ -52,7 +52,7 @@ def test_every_term_is_used():
     texts = [(path.stem, chapter_text(path)) for path in CHAPTERS]
     texts += [(None, prose(path.read_text(encoding="utf-8")))
               for path in (ROOT / "book").glob("**/*.md") if path != glossary_terms.PAGE]
-    for path in (ROOT / "ddim_lib").glob("*.py"):
+    for path in (ROOT / "ddim_lib").rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         texts += [(None, ast.get_docstring(node) or "") for node in ast.walk(tree)
                   if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module)]

@@ -11,7 +11,8 @@ from test_cli import ddim  # noqa: F401
 from test_cli_train import assert_error
 
 import ddim_lib
-from ddim_lib import cli_evaluate, precision
+from ddim_lib import precision
+from ddim_lib.cli import evaluate as cli_evaluate
 from ddim_lib.datasets import to_uint8
 
 CPU = torch.device("cpu")

@@ -25,8 +25,11 @@ from test_cli_train import TINY, files, stopped_after
 from torch import nn
 
 import ddim_lib
-from ddim_lib import cli_options, cli_sample, cli_train, collectives, processes
+from ddim_lib import collectives, processes
 from ddim_lib.cli import main
+from ddim_lib.cli import options as cli_options
+from ddim_lib.cli import sample as cli_sample
+from ddim_lib.cli import train as cli_train
 from ddim_lib.datasets import to_float
 from ddim_lib.metrics import SPACES
 from ddim_lib.training import Trainer, TrainingConfig, learning_rate, noise_prediction_loss
@@ -609,7 +612,7 @@ def test_who_has_no_pictures_writes_none(folder, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", ["encode", "weights"])
 def test_other_commands_run_in_one_process(name, monkeypatch, capsys):
-    monkeypatch.setattr("ddim_lib.cli_errors.world_size", lambda: 2)
+    monkeypatch.setattr("ddim_lib.cli.errors.world_size", lambda: 2)
     assert alone(name, "--help") == 2
     assert f"ddim {name} must run in one process, got 2" in capsys.readouterr().err
 

@@ -28,9 +28,8 @@ CHAPTERS = sorted((ROOT / "book").glob("[0-9]*.ipynb"))
 EXEMPT = {
     "__main__": "starts the command, defines nothing",
     "__init__": "its names are those of other modules; the first page lists them",
-    **{path.stem: "part of the command, whose page is made from click"
-       for path in (ROOT / "ddim_lib").glob("cli*.py")},
 }
+# The command's own package has a page that is made from click.
 PUBLIC = sorted(path.stem for path in (ROOT / "ddim_lib").glob("*.py") if path.stem not in EXEMPT)
 
 

@@ -81,7 +81,7 @@ def setup(app: Sphinx) -> dict:
     for extension in ("sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.linkcode"):
         app.setup_extension(extension)
     app.add_directive("ddim-commands", generated(
-        command_pages.markdown, lambda: (repository.ROOT / "ddim_lib").glob("cli*.py")))
+        command_pages.markdown, lambda: (repository.ROOT / "ddim_lib" / "cli").glob("*.py")))
     app.add_css_file("reference.css")
     app.connect("config-inited", configure)
     app.connect("missing-reference", named_type)

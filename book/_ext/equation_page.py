@@ -52,5 +52,5 @@ def markdown() -> str:
 def files() -> list:
     """What the page is made of."""
     root = sources.ROOT
-    return [*(root / "book").glob("[0-9]*.ipynb"), *(root / "ddim_lib").glob("*.py"),
-            *(root / "tests").glob("test_*.py")]
+    return [*(root / "book").glob("[0-9]*.ipynb"), *(root / "ddim_lib").rglob("*.py"),
+            *(root / "tests").rglob("test_*.py")]

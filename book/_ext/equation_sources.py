@@ -66,7 +66,7 @@ def without_tag(block: str) -> str:
 def functions(root: Path = ROOT) -> list[Found]:
     """The functions of the library whose docstrings name equations of the book."""
     found = []
-    for path in sorted((root / "ddim_lib").glob("*.py")):
+    for path in sorted((root / "ddim_lib").rglob("*.py")):
         for name, node in definitions(path).items():
             if not isinstance(node, ast.FunctionDef | ast.ClassDef):
                 continue
@@ -81,7 +81,7 @@ def functions(root: Path = ROOT) -> list[Found]:
 def tests(root: Path = ROOT) -> list[Found]:
     """The tests that are marked with equations."""
     found = []
-    for path in sorted((root / "tests").glob("test_*.py")):
+    for path in sorted((root / "tests").rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             for mark in getattr(node, "decorator_list", []):
                 call = mark if isinstance(mark, ast.Call) else None
@@ -107,7 +107,7 @@ def problems(root: Path = ROOT, words: dict = WORDS) -> list[str]:
                  for n in one.numbers if n not in numbers]
         if not one.numbers:
             said.append(f"{one.path}: {one.name} names no equation in its mark or line")
-    for path in sorted((root / "ddim_lib").glob("*.py")):
+    for path in sorted((root / "ddim_lib").rglob("*.py")):
         written = len(re.findall(r"^ *Book:", path.read_text(encoding="utf-8"), re.MULTILINE))
         read = [one for one in functions(root) if one.path == str(path.relative_to(root))]
         if written != len(read):

@@ -15,9 +15,8 @@ import torch
 
 import ddim_lib
 from ddim_lib import datasets
-from ddim_lib.cli_errors import as_options, blaming
-from ddim_lib.cli_files import prepare, write_json, writing
-from ddim_lib.cli_options import (
+from ddim_lib.cli.errors import as_options, blaming
+from ddim_lib.cli.options import (
     DEVICES,
     LARGEST_SEED,
     Named,
@@ -25,7 +24,8 @@ from ddim_lib.cli_options import (
     chosen_device,
     hardware,
 )
-from ddim_lib.cli_run import Stopped, read_run, train_until_the_end
+from ddim_lib.cli.output import prepare, write_json, writing
+from ddim_lib.cli.run import Stopped, read_run, train_until_the_end
 from ddim_lib.collectives import first_goes_ahead, wait
 from ddim_lib.presets import PRESETS
 from ddim_lib.processes import is_first, world_size

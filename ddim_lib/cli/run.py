@@ -14,7 +14,7 @@ import click
 import torch
 from tqdm.auto import tqdm
 
-from ddim_lib.cli_files import writing
+from ddim_lib.cli.output import writing
 from ddim_lib.collectives import stop_requests
 from ddim_lib.files import after, waiting
 from ddim_lib.processes import is_first

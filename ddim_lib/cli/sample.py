@@ -12,17 +12,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 import ddim_lib
-from ddim_lib.cli_files import (
-    FILMS,
-    TENSORS,
-    Out,
-    prepare,
-    sheet,
-    write_film,
-    write_png,
-    write_tensor,
-)
-from ddim_lib.cli_options import (
+from ddim_lib.cli.options import (
     Named,
     Seeds,
     autocast_option,
@@ -40,6 +30,16 @@ from ddim_lib.cli_options import (
     steps_option,
     walk_options,
     weights_option,
+)
+from ddim_lib.cli.output import (
+    FILMS,
+    TENSORS,
+    Out,
+    prepare,
+    sheet,
+    write_film,
+    write_png,
+    write_tensor,
 )
 from ddim_lib.collectives import gather, sample_together, share
 from ddim_lib.datasets import to_float, to_uint8

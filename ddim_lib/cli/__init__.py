@@ -5,12 +5,8 @@ from __future__ import annotations
 import click
 
 import ddim_lib
-from ddim_lib.cli_encode import encode
-from ddim_lib.cli_errors import Commands
-from ddim_lib.cli_evaluate import evaluate
-from ddim_lib.cli_sample import interpolate, sample
-from ddim_lib.cli_train import train
-from ddim_lib.cli_weights import weights
+from ddim_lib.cli import encode, evaluate, sample, train, weights
+from ddim_lib.cli.errors import Commands
 
 
 @click.group(cls=Commands, invoke_without_command=True, context_settings={
@@ -33,5 +29,6 @@ def main(ctx, traceback):
         click.echo(ctx.get_help())
 
 
-for command in (train, sample, interpolate, encode, evaluate, weights):
+for command in (train.train, sample.sample, sample.interpolate, encode.encode, evaluate.evaluate,
+                weights.weights):
     main.add_command(command)

@@ -12,7 +12,7 @@ import click
 import torch
 
 from ddim_lib import precision, published
-from ddim_lib.cli_errors import blaming
+from ddim_lib.cli.errors import blaming
 from ddim_lib.collectives import first_goes_ahead
 from ddim_lib.processes import local_rank, world_size
 from ddim_lib.sampling import coefficients, sigma

@@ -13,7 +13,7 @@ import click
 import numpy as np
 from torch import Tensor
 
-from ddim_lib.cli_errors import Failed
+from ddim_lib.cli.errors import Failed
 from ddim_lib.files import replacing, why_not_written
 from ddim_lib.plotting import tile
 from ddim_lib.video import require_mp4, write_gif, write_mp4

@@ -9,8 +9,7 @@ import click
 import torch
 
 import ddim_lib
-from ddim_lib.cli_files import Out, prepare, write_json
-from ddim_lib.cli_options import (
+from ddim_lib.cli.options import (
     autocast_option,
     batch_size_option,
     check_walk,
@@ -24,6 +23,7 @@ from ddim_lib.cli_options import (
     walk_options,
     weights_option,
 )
+from ddim_lib.cli.output import Out, prepare, write_json
 from ddim_lib.collectives import sample_together
 from ddim_lib.datasets import DatasetNotFoundError, load
 from ddim_lib.processes import is_first

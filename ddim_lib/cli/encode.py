@@ -12,8 +12,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 import ddim_lib
-from ddim_lib.cli_files import TENSORS, Out, prepare, sheet, write_png, write_tensor
-from ddim_lib.cli_options import (
+from ddim_lib.cli.options import (
     Named,
     autocast_option,
     batch_size_option,
@@ -27,6 +26,7 @@ from ddim_lib.cli_options import (
     steps_option,
     weights_option,
 )
+from ddim_lib.cli.output import TENSORS, Out, prepare, sheet, write_png, write_tensor
 from ddim_lib.datasets import to_float
 from ddim_lib.pictures import ENDINGS, decode
 
