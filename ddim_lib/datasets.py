@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ddim_lib import pictures
 from ddim_lib.pictures import DatasetNotFoundError
+from ddim_lib.pixels import to_float
 
 TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}
 NAMES = ("digits", *TORCHVISION, "kkanji", "anime-faces")
@@ -193,17 +194,3 @@ def load_folder(folder: str | Path, resolution: int, channels: int = 3, *,
             channels not 1 or 3.
     """
     return pictures.read(folder, resolution, channels, limit=limit, skip_broken=skip_broken)[0]
-
-
-def to_float(images: Tensor) -> Tensor:
-    """uint8 images in 0..255 to float32 in [-1, 1], any shape."""
-    if images.dtype != torch.uint8:
-        raise TypeError(f"images must be uint8, got {images.dtype}")
-    return images.float() / 127.5 - 1
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """float images in [-1, 1] to uint8 in 0..255: rounded, and what lies outside clipped."""
-    if not images.is_floating_point():
-        raise TypeError(f"images must be floating point in [-1, 1], got {images.dtype}")
-    return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from ddim_lib import precision
 from ddim_lib.collectives import average, broadcast, check_same, stop_requests, wait
-from ddim_lib.datasets import to_float
 from ddim_lib.files import check_zip, replacing
+from ddim_lib.pixels import to_float
 from ddim_lib.processes import is_first, rank, world_size
 from ddim_lib.schedule import Schedule
 from ddim_lib.unet import UNet

@@ -18,8 +18,9 @@ import ddim_lib
 from ddim_lib.cli import evaluate as cli_evaluate
 from ddim_lib.cli import main
 from ddim_lib.cli.sample import moment
-from ddim_lib.datasets import load, to_float, to_uint8
+from ddim_lib.datasets import load
 from ddim_lib.metrics import SPACES, FrechetDistance
+from ddim_lib.pixels import to_float, to_uint8
 from ddim_lib.plotting import tile
 from ddim_lib.responses import amplitude_response, exact_mean_response, mean_response
 from ddim_lib.weights import available, data_folder, read_facts, save_weights

@@ -22,9 +22,8 @@ from ddim_lib.datasets import (
     load,
     load_folder,
     load_uint8,
-    to_float,
-    to_uint8,
 )
+from ddim_lib.pixels import to_float, to_uint8
 
 # Pixels ------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 import ddim_lib
-from ddim_lib.datasets import to_float
+from ddim_lib.pixels import to_float
 from ddim_lib.plotting import COLOURS, curves, show, tile
 from ddim_lib.widgets import frames_slider
 

@@ -30,8 +30,8 @@ from ddim_lib.cli import main
 from ddim_lib.cli import options as cli_options
 from ddim_lib.cli import sample as cli_sample
 from ddim_lib.cli import train as cli_train
-from ddim_lib.datasets import to_float
 from ddim_lib.metrics import SPACES
+from ddim_lib.pixels import to_float
 from ddim_lib.training import Trainer, TrainingConfig, learning_rate, noise_prediction_loss
 
 NETWORK = ddim_lib.UNetConfig(8, 1, 16, (1, 2), 1, (4,), dropout=0.0, groups=8)

@@ -9,8 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from test_metrics import Pixels
 
-from ddim_lib.datasets import to_float, to_uint8
 from ddim_lib.metrics import FrechetDistance
+from ddim_lib.pixels import to_float, to_uint8
 from ddim_lib.sampling import (
     coefficients,
     encode,

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from ddim_lib.datasets import load_uint8, to_float
+from ddim_lib.datasets import load_uint8
+from ddim_lib.pixels import to_float
 from ddim_lib.precision import best_precision
 from ddim_lib.schedule import cosine, linear
 from ddim_lib.training import (

@@ -17,7 +17,7 @@ from test_training import CONFIG, NETWORK, images, run, trainer
 from torch import nn
 
 from ddim_lib import training
-from ddim_lib.datasets import to_float
+from ddim_lib.pixels import to_float
 from ddim_lib.schedule import linear
 from ddim_lib.training import STATE, Trainer, TrainingConfig
 from ddim_lib.unet import UNet

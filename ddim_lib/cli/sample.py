@@ -42,7 +42,7 @@ from ddim_lib.cli.output import (
     write_tensor,
 )
 from ddim_lib.collectives import gather, sample_together, share
-from ddim_lib.datasets import to_float, to_uint8
+from ddim_lib.pixels import to_float, to_uint8
 from ddim_lib.processes import is_first
 
 SHOW = ("both", "x", "x0")
