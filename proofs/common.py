@@ -9,9 +9,8 @@ from pathlib import Path
 import torch
 
 import ddim_lib
-from ddim_lib.cli.options import hardware
-from ddim_lib.cli.train import commit
 from ddim_lib.files import replacing
+from ddim_lib.provenance import commit, hardware
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "data" / "results"

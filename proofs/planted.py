@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import nbformat
 
-from ddim_lib.cli.train import commit
+from ddim_lib.provenance import commit
 from proofs.common import ROOT, Failed, record
 from proofs.copies import export
 

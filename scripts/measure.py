@@ -23,7 +23,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
-from train_weights import commit, hardware
 
 import ddim_lib
 from ddim_lib.datasets import load
@@ -35,6 +34,7 @@ from ddim_lib.metrics import (
     judge,
     load_classifier,
 )
+from ddim_lib.provenance import commit, hardware
 from ddim_lib.weights import save_tensors
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 import torch
 import torch.nn.functional as F
 from torchvision.transforms.v2 import RandomAffine
-from train_weights import commit, hardware
 
 from ddim_lib.datasets import load
 from ddim_lib.metrics import DigitClassifier, in_batches, save_classifier
+from ddim_lib.provenance import commit, hardware
 
 
 def main() -> None:

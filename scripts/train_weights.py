@@ -11,8 +11,6 @@ machine does. Such a run cannot be repeated to the bit, nor resumed.
 import argparse
 import json
 import math
-import platform
-import subprocess
 import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -23,6 +21,7 @@ import torch
 import ddim_lib
 from ddim_lib.datasets import load_folder, load_uint8
 from ddim_lib.presets import PRESETS
+from ddim_lib.provenance import commit, hardware
 from ddim_lib.training import Trainer
 
 
@@ -119,17 +118,6 @@ def run_for(trainer: Trainer, seconds: float, chunk: int, unfinished: Path) -> l
                                   steps=until)
         if until == steps:
             return record
-
-
-def hardware() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-
-
-def commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
 
 
 def arguments() -> argparse.Namespace:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from train_weights import commit, hardware
 
 import ddim_lib
 from ddim_lib.presets import PRESETS
+from ddim_lib.provenance import commit, hardware
 from ddim_lib.training import Trainer
 
 

@@ -17,7 +17,6 @@ from ddim_lib.cli.options import (
     chosen_device,
     chosen_seeds,
     device_option,
-    hardware,
     network,
     seeds_options,
     walk_options,
@@ -27,6 +26,7 @@ from ddim_lib.cli.output import Out, prepare, write_json
 from ddim_lib.collectives import sample_together
 from ddim_lib.datasets import DatasetNotFoundError, load
 from ddim_lib.processes import is_first
+from ddim_lib.provenance import hardware
 
 
 @click.command()

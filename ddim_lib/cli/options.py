@@ -208,16 +208,6 @@ def chosen_autocast(name: str, device: torch.device) -> str:
         return precision.resolve(name, device)
 
 
-def hardware(device: torch.device) -> str:
-    """What computes, for the facts of a result."""
-    import platform
-
-    each = f", {world_size()} processes" if world_size() > 1 else ""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device) + each
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads{each}"
-
-
 def network(weights: str | Path, device: torch.device, download: bool):
     """The network, its schedule, and what it is called."""
     with blaming("--weights"), first_goes_ahead():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import subprocess
 import zlib
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -22,13 +21,13 @@ from ddim_lib.cli.options import (
     Named,
     Number,
     chosen_device,
-    hardware,
 )
 from ddim_lib.cli.output import prepare, write_json, writing
 from ddim_lib.cli.run import Stopped, read_run, train_until_the_end
 from ddim_lib.collectives import first_goes_ahead, wait
 from ddim_lib.presets import PRESETS
 from ddim_lib.processes import is_first, world_size
+from ddim_lib.provenance import commit, hardware
 from ddim_lib.training import Trainer
 from ddim_lib.unet import UNetConfig
 
@@ -202,16 +201,3 @@ def go_on(ctx: click.Context) -> str:
         else:
             words += [option.opts[-1]] if option.is_flag else [option.opts[-1], str(value)]
     return shlex.join([*words, "--resume"])
-
-
-def commit() -> str:
-    """The code version, where the library runs from a checkout."""
-    root = Path(ddim_lib.__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return "none (installed)"
-    try:
-        done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=root, text=True,
-                              capture_output=True)
-    except FileNotFoundError:
-        return "unknown (no git)"
-    return done.stdout.strip() or "unknown"
