@@ -1,8 +1,7 @@
 """Claims with their evidence, for the page "How we know".
 
-The role `ddim-fact` puts in a number from where it stands, as `mnist-quality.json distance`,
-`tests/guard.py TILE` or `count equations`. The directive `ddim-claims` holds claims, a sentence
-each, and below each the lines that name its evidence:
+The role `ddim-fact` puts in a number from a record, as `mnist-quality.json distance`. The directive
+`ddim-claims` holds claims, a sentence each, and below each the lines that name its evidence:
 
     - test_sampling.py: test_equal_to_diffusers, test_the_public_variances
     - mnist-table.json
@@ -10,7 +9,8 @@ each, and below each the lines that name its evidence:
 
 `ddim-unknown` holds what is not known; a line "- until: data/weights/x*" takes a sentence off the
 page once there is such a file. `ddim-proofs` tells what the proofs of its names have shown, or
-without names those that no other one has told. What is cited and not there stops the build.
+without names those with a record that no other one has told. What is cited and not there stops the
+build.
 """
 
 from __future__ import annotations
@@ -42,12 +42,9 @@ def words(value: object) -> list[nodes.Node]:
 def links(found: list[Source], root=ROOT) -> nodes.paragraph:
     """Evidence: tests, records, other files, each as a link to its place in the repository."""
     kinds: dict[str, list[Source]] = {"Test": [], "Record": [], "File": []}
-    tested = {one.path for one in found if one.name}
     for one in dict.fromkeys(found):
-        # A test stands for its file, of which a number may be a constant.
-        if one.name or one.path not in tested:
-            record = one.path.startswith(f"{sources.RESULTS}/")
-            kinds["Test" if one.name else "Record" if record else "File"].append(one)
+        record = one.path.startswith(f"{sources.RESULTS}/")
+        kinds["Test" if one.name else "Record" if record else "File"].append(one)
     line = nodes.paragraph("", "", classes=["ddim-evidence"])
     for kind, some in kinds.items():
         for i, one in enumerate(some):
@@ -75,7 +72,7 @@ def link(one: Source) -> nodes.reference:
 
 
 class Fact(SphinxRole):
-    """A number or a word from a file."""
+    """A number or a word from a record."""
 
     def run(self):
         node = nodes.inline("", classes=["ddim-fact"])
@@ -140,14 +137,13 @@ class Unknown(Claims):
 
 
 class Proofs(Claims):
-    """What proofs have shown: those named, or all that were not named before on the page."""
+    """What proofs have shown: those named, or all recorded ones not named before on the page."""
 
     has_content = False
     optional_arguments = 1
     final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        self.env.note_dependency(str(ROOT / "proofs/__main__.py"))
         told = self.env.temp_data.setdefault("ddim_proofs", [])
         whole = nodes.bullet_list(classes=["ddim-claims"])
         for name in proofs.asked(self.arguments[0].split() if self.arguments else []):

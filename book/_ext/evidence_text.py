@@ -9,43 +9,30 @@ import evidence_sources as sources
 from evidence_sources import Missing, Source
 from repository import ROOT
 
-FACT = re.compile(r"(?P<where>\S+) (?P<what>\S+?)(?: as (?P<form>\w+))?")
-FORMS = {"largest": max, "smallest": min, "sum": sum, "number": len,
+FACT = re.compile(r"(?P<record>\S+\.json) (?P<field>.+?)(?: as (?P<form>\w+))?")
+FORMS = {"largest": max,
          "percent": lambda value: f"{Decimal(repr(value)) * 100:f}".rstrip("0").rstrip(".") + "%"}
 # A number that stands alone. "CIFAR-10", "float32" and "chapter 8" are names.
 TYPED = re.compile(r"(?<![\w.,-])(?<!hapter )\d(?:[\d.,]*\d)?(?![\w-])")
 WORDS = re.compile(r"\{[\w:-]+\}`[^`]*`|\]\([^)]*\)|`[^`]*`|\$[^$]*\$")
 
 
-def fact(text: str, root=ROOT) -> tuple[object, Source | None]:
-    """The value that a role asks for, and where it stands; raises Missing."""
+def fact(text: str, root=ROOT) -> tuple[object, Source]:
+    """The value that a role asks for, and the record in which it stands; raises Missing."""
     asked = FACT.fullmatch(text)
     if asked is None:
-        raise Missing(f"a fact must read 'file what' or 'file what as form', and is {text!r}")
-    where, what, form = asked["where"], asked["what"], asked["form"]
+        raise Missing(f"a fact must read 'x.json field' or 'x.json field as form', and is {text!r}")
+    form = asked["form"]
     if form and form not in FORMS:
         raise Missing(f"the form must be one of {', '.join(FORMS)}, and is {form!r}")
-    source = None
-    if where == "count":
-        value = sources.count(what, root)
-    elif where.endswith(".json"):
-        source, value = sources.file(where, root), sources.field(sources.record(where, root), what)
-    else:
-        path, (name, _, inner) = sources.in_tests(where), what.partition(".")
-        value = (sources.inside(path, name, inner, root) if inner
-                 else sources.constant(path, name, root))
-        source = sources.test(path, name, root) if inner else sources.file(path, root)
-        value = value[0] if inner and len(value) == 1 else value
+    value = sources.field(sources.record(asked["record"], root), asked["field"])
     value = FORMS[form](value) if form else value
     shown(value)
-    return value, source
+    return value, sources.file(asked["record"], root)
 
 
 def shown(value: object) -> str:
     """A value as it stands on the page; a small number as TeX between dollars."""
-    if isinstance(value, list) and value:
-        told = [shown(one) for one in value]
-        return " and ".join([", ".join(told[:-1])] * (len(told) > 1) + told[-1:])
     if isinstance(value, str) and value:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float):
