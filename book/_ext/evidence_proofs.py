@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evidence_sources import RESULTS, Missing, Source, file, record
+from evidence_sources import Source, file
+from records import RESULTS, Missing, load
 from repository import ROOT
 
 # What every proof's record says, beside its own facts.
@@ -36,7 +37,7 @@ def proof(name: str, root: Path = ROOT) -> dict | None:
     """The record of a proof, or None where it has not been run."""
     if not (root / RESULTS / f"proof-{name}.json").is_file():
         return None
-    found = record(f"proof-{name}.json", root)
+    found = load(f"proof-{name}.json", root)
     lacks = [key for key in GENERIC if not found.get(key)]
     if lacks or found["proof"] != name:
         raise Missing(f"proof-{name}.json does not say its {', '.join(lacks) or 'own name'}")

@@ -1,4 +1,4 @@
-"""What the page "How we know" cites, read where it stands: tests, files, measured records.
+"""What the page "How we know" cites, read where it stands: tests and files.
 
 Whatever is not there is an error, so that no claim outlives its evidence.
 """
@@ -6,18 +6,12 @@ Whatever is not there is an error, so that no claim outlives its evidence.
 from __future__ import annotations
 
 import ast
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from records import RESULTS, Missing
 from repository import ROOT, definitions
-
-RESULTS = "data/results"
-
-
-class Missing(ValueError):
-    """The page cites what is not there."""
 
 
 @dataclass(frozen=True)
@@ -58,29 +52,3 @@ def file(path: str, root: Path = ROOT) -> Source:
     if not (root / path).is_file():
         raise Missing(f"there is no file {path}")
     return Source(path)
-
-
-def record(name: str, root: Path = ROOT) -> dict:
-    return json.loads((root / file(name, root).path).read_text(encoding="utf-8"))
-
-
-def field(value: object, path: str) -> object:
-    """A value in a record: rows[S=10,eta=0.0].distance, or *.seconds for one of each entry."""
-    if not path:
-        return value
-    if path.startswith("["):
-        chosen, _, rest = path[1:].partition("]")
-        wanted = dict(pair.split("=") for pair in chosen.split(","))
-        rows = [row for row in value
-                if all(str(row.get(key)) == text for key, text in wanted.items())]
-        if len(rows) != 1:
-            raise Missing(f"{len(rows)} rows have {chosen}")
-        return field(rows[0], rest.removeprefix("."))
-    if path.startswith("*."):
-        entries = value.values() if isinstance(value, dict) else value
-        return [field(entry, path[2:]) for entry in entries]
-    # Keys may have dots.
-    for key in sorted(value if isinstance(value, dict) else (), key=len, reverse=True):
-        if path == key or path.startswith((f"{key}.", f"{key}[")):
-            return field(value[key], path[len(key):].removeprefix("."))
-    raise Missing(f"there is no field {path}")
