@@ -3,7 +3,6 @@
 import json
 from functools import partial
 
-import ddim_benchmarks as page
 import pytest
 import torch
 from torch import nn
@@ -176,56 +175,3 @@ def test_a_target_says_what_was_measured():
                 / row["image_steps_per_second"]["diffusers fp32"]["median"]
                 for row in told["rows"])
     assert told["targets"][0]["reached"] == common.three(worst)
-
-
-# The page -----------------------------------------------------------------------------------------
-
-def test_the_page_says_what_the_records_say():
-    told = {path.stem.removeprefix("bench-"): json.loads(path.read_text()) for path in RECORDS}
-    (row,) = [row for row in told["sampling"]["rows"] if row["batch_size"] == 16]
-    ours = row["image_steps_per_second"]["ddim_lib fp32"]["median"]
-    assert f"| 16 | {page.number(ours)} |" in page.sampling()
-    assert page.number(told["sampling"]["targets"][0]["reached"]) in page.sampling()
-    assert f"| 256 | {page.number(told['memory']['rows'][-1]['mib']['ddim_lib fp32'])} |" \
-        in page.memory()
-    assert f"{told['profile']['rows'][0]['share_of_time']['convolution']:.1%}" in page.profile()
-    quality_row = told["quality"]["rows"][0]
-    assert f"{quality_row['steps']} steps" in page.quality()
-    assert page.number(quality_row["seconds"]["ddim_lib fp32"]) in page.quality()
-
-
-def test_a_missed_target_is_called_missed(tmp_path):
-    told = json.loads((RESULTS / "bench-sampling.json").read_text())
-    told["targets"] = [common.target("twice", 2, 1.9), common.target("once", 1, 1.5)]
-    (tmp_path / "bench-sampling.json").write_text(json.dumps(told))
-    text = page.sampling(tmp_path)
-    assert "| twice | 2.00 | 1.90 | missed |" in text
-    assert "| once | 1.00 | 1.50 | reached |" in text
-
-
-def test_without_a_compiler_the_page_says_so(tmp_path):
-    told = json.loads((RESULTS / "bench-sampling.json").read_text())
-    for row in told["rows"]:
-        row["image_steps_per_second"] = {name: of for name, of
-                                         in row["image_steps_per_second"].items()
-                                         if "compiled" not in name}
-    (tmp_path / "bench-sampling.json").write_text(json.dumps(told | {"not_compiled": "no tool"}))
-    assert "Nothing was compiled: no tool." in page.sampling(tmp_path)
-
-
-def test_several_machines_are_all_named(tmp_path):
-    for name, chip in (("sampling", "A"), ("training", "B")):
-        told = json.loads((RESULTS / "bench-sampling.json").read_text())
-        (tmp_path / f"bench-{name}.json").write_text(
-            json.dumps(told | {"bench": name, "processor": chip}))
-    assert [line[:13] for line in page.machine(tmp_path).splitlines()] == ["- sampling: A",
-                                                                          "- training: B"]
-    assert page.machine(RESULTS).startswith("Measured on: ")
-
-
-def test_only_a_gpu_tells_how_often_the_host_waits(tmp_path):
-    told = json.loads((RESULTS / "bench-profile.json").read_text())
-    told["rows"][0]["waits"] = {"cudaStreamSynchronize": 3}
-    for hardware, said in (("x86_64 CPU, 2 threads", False), ("NVIDIA H100", True)):
-        (tmp_path / "bench-profile.json").write_text(json.dumps(told | {"hardware": hardware}))
-        assert ("waited for the device 3 times" in page.profile(tmp_path)) is said

@@ -12,7 +12,9 @@ import evidence_sources as sources
 import evidence_text as saying
 import pytest
 import small_book
-from evidence_sources import Missing
+from records import Missing, fact, shown
+
+from proofs.__main__ import PROOFS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "book" / "how_we_know.md"
@@ -38,7 +40,7 @@ def test_every_claim_is_one_sentence_with_evidence():
         said = saying.WORDS.sub("x", text)
         assert said.endswith(".") and len(re.findall(r"[.?!](?= [A-Z]|$)", said)) == 1, text
         found = [source for line in lines for source in saying.cited(line)]
-        found += [source for role in ROLE.findall(text) if (source := saying.fact(role)[1])]
+        found += [fact(role) for role in ROLE.findall(text)]
         assert found, text
 
 
@@ -82,9 +84,8 @@ def test_typed_numbers_are_found(text, typed):
 
 @pytest.mark.parametrize("text", FACTS)
 def test_every_number_can_be_told(text):
-    value, source = saying.fact(text)
-    assert saying.shown(value)
-    assert source is None or (ROOT / source.path).is_file()
+    value, name = fact(text)
+    assert shown(value) and (ROOT / "data" / "results" / name).is_file()
 
 
 def result(name: str):
@@ -102,48 +103,9 @@ def test_numbers_are_the_files():
         "mnist-table.json rows[S=10,eta=hat,spacing=trailing].distance": cell,
         "mnist-table.json check.distance": table["check"]["distance"],
         "chapter-times.json *.seconds as largest": longest,
-        "tests/guard.py TILE": 8,
-        "test_processes.py WEIGHT": 1e-4,  # LOSS, WEIGHT = ...
-        "test_sampling.py test_equal_to_diffusers.steps": [10, 50, 1000],
-        "test_sampling.py test_equal_to_diffusers.tolerance as smallest": 1e-10,
-        "test_unet.py test_outputs_equal_diffusers.atol": 1e-5,
-        "test_live.py test_ddim_and_ddpm_are_the_library_s.limit:differences": 1e-3,
     }
     for text, value in expected.items():
-        assert saying.fact(text)[0] == value, text
-
-
-def test_counts_are_counted():
-    planted = "".join(path.read_text(encoding="utf-8")
-                      for path in (ROOT / "course" / "planted").glob("*.toml"))
-    for kind in ("wrong", "right"):
-        assert sources.count(kind) == planted.count(f'\nkind = "{kind}"\n') > 30
-    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py")]
-    # Inside of strings other tests are planted.
-    written = sum(len(re.findall(r"^def test_", text, re.MULTILINE)) for text in texts)
-    assert written - 20 <= sources.count("tests") <= written
-    chapters = [json.loads(path.read_text(encoding="utf-8"))
-                for path in (ROOT / "book").glob("0*.ipynb")]
-    assert sources.count("chapters") == len(chapters) == 9
-    assert sources.count("cells") == sum(bool(cell.get("execution_count"))
-                                         for one in chapters for cell in one["cells"])
-    assert sources.count("properties") == (ROOT / "tests/test_properties.py").read_text(
-        encoding="utf-8").count("\n@given(")
-
-
-@pytest.mark.parametrize("value, said", [
-    (1e-10, "$10^{-10}$"), (5e-6, r"$5 \cdot 10^{-6}$"), (2.5e-4, r"$2.5 \cdot 10^{-4}$"),
-    (-1e-5, "$-1 \\cdot 10^{-5}$"), (1e-3, "0.001"), (0.0157, "0.0157"), (0.0, "0"), (3.0, "3"),
-    (609.1, "609.1"), (1500000, "1,500,000"), ([10, 50, 1000], "10, 50 and 1,000"),
-    (["a"], "a"), ([1e-4, 2], "$10^{-4}$ and 2")])
-def test_values_in_words(value, said):
-    assert saying.shown(value) == said
-    assert "".join(node.astext() for node in evidence.words(value)) == said.replace("$", "")
-
-
-def test_shares_in_percent():
-    assert [saying.FORMS["percent"](share) for share in (0.91, 0.9374, 1.0, 0.2)] == [
-        "91%", "93.74%", "100%", "20%"]
+        assert fact(text)[0] == value, text
 
 
 # What is missing --------------------------------------------------------------------------------
@@ -157,7 +119,6 @@ def root(tmp_path) -> Path:
     for folder in ("tests", "proofs", "data/results"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "tests/test_a.py").write_text(TEST)
-    (tmp_path / "proofs/__main__.py").write_text('PROOFS = ["kill", "later"]\n')
     for name in ("kill", "later", "new"):
         (tmp_path / f"proofs/{name}.py").write_text("")
     for name in ("kill", "new"):
@@ -204,27 +165,6 @@ def test_a_test_that_only_some_machines_skip_is_evidence(root):
     assert sources.test("test_a.py", "test_x", root).first == 5
 
 
-@pytest.mark.parametrize("text, said", [
-    ("a.json none", "no field none"), ("a.json rows[S=30].x", "0 rows have S=30"),
-    ("a.json rows[S=10].y", "no field y"), ("a.json flag", "cannot be told"),
-    ("a.json rows", "cannot be told"), ("b.json n", "no file data/results/b.json"),
-    ("a.json n as roman", "the form must be one of"), ("a.json", "must read"),
-    ("test_a.py NONE", "has no constant NONE"), ("test_a.py test_x.atol", "says nothing of atol"),
-    ("test_a.py test_y.atol", "no function test_y"), ("count nothings", "nothing counts nothings"),
-])
-def test_a_number_that_is_not_there_is_an_error(root, text, said):
-    assert saying.fact("a.json rows[S=20].x", root)[0] == 2.5
-    assert saying.fact("test_a.py test_x.limit:1", root)[0] == 2
-    with pytest.raises(Missing, match=said):
-        saying.fact(text, root)
-
-
-def test_a_key_may_have_dots_and_a_path_several_steps():
-    record = {"a": {"b": 1, "c": [{"d": 2}]}, "a.b": 3, "x": {"y": {"z": 4}, "w": {"z": 5}}}
-    assert [sources.field(record, path) for path in ("a.b", "a.c[d=2].d", "x.y.z", "x.*.z")] == [
-        3, 2, 4, [4, 5]]
-
-
 def test_a_claim_is_read_with_its_evidence():
     lines = ["One", "claim.", "- test_a.py: test_x,", "  test_y", "- a.json", "", "", "Two - here."]
     found = saying.statements(lines)
@@ -233,7 +173,7 @@ def test_a_claim_is_read_with_its_evidence():
 
 
 def test_the_links_lead_to_the_lines_and_tell_where_a_record_is_from(root):
-    found = [source for line in ("test_a.py: test_x", "a.json", "test_a.py", "a.json")
+    found = [source for line in ("test_a.py: test_x", "a.json", "a.json")
              for source in saying.cited(line, root)]
     line = evidence.links(found, root)
     assert line.astext() == ("Test: test_x. Record: a.json (n = 5,000, seeds 0..4999, A chip,"
@@ -254,8 +194,9 @@ def test_the_name_of_a_test_is_a_sentence(name, said):
 # Proofs -----------------------------------------------------------------------------------------
 
 
-def test_proofs_are_those_that_are_listed_or_recorded(root):
-    assert proofs.names(root) == ["kill", "later", "new"]
+def test_proofs_are_those_that_are_asked_for_or_recorded(root):
+    assert proofs.asked([], root) == ["kill", "new"]
+    assert proofs.asked(["later", "kill"], root) == ["later", "kill"]
 
 
 def test_a_proof_is_told_with_its_numbers(root):
@@ -265,7 +206,7 @@ def test_a_proof_is_told_with_its_numbers(root):
             for link in item.findall(evidence.nodes.reference)]
     assert uris == ["proofs/later.py", "data/results/proof-kill.json", "proofs/kill.py"]
     assert said[:2] == ["Of proofs/later.py, no/such.py.", "kills: 20; share: 1e-05."]
-    assert said[2].startswith("Record: proof-kill.json (its hardware, 2026-11-23, commit its")
+    assert said[2].startswith("Record: proof-kill.json (its hardware, torch its torch, 2026")
     assert said[2].endswith("File: proofs/kill.py.")
 
 
@@ -284,7 +225,7 @@ def test_what_a_record_has_several_of_is_told_line_by_line():
 def test_a_proof_may_have_several_records(root):
     shutil.copy(root / "data/results/proof-kill.json", root / "data/results/proof-kill-gpu.json")
     assert proofs.asked(["kill"], root) == ["kill", "kill-gpu"]
-    assert proofs.asked(["kil"], root) == [] and len(proofs.asked([], root)) == 4
+    assert proofs.asked(["kil"], root) == ["kil"] and len(proofs.asked([], root)) == 3
     assert proofs.program("kill-gpu", root).path == "proofs/kill.py"
     with pytest.raises(Missing, match="no file proofs/kil.py"):
         proofs.program("kil-gpu", root)
@@ -309,9 +250,10 @@ def test_a_record_that_does_not_say_what_it_should_is_an_error(root, key):
 
 def test_every_proof_is_on_the_page():
     named = [names.split() for kind, names, _ in BLOCK.findall(TEXT) if kind == "proofs"]
-    # The last one tells whatever the others do not name.
+    # The last one tells whatever has a record and no name on the page.
     assert named[-1] == [] and sum(not names for names in named) == 1
-    assert "kill" in proofs.names() and proofs.proof("kill")["random_kills"] >= 20
+    assert {name for names in named for name in names} == set(PROOFS)
+    assert proofs.proof("kill")["random_kills"] >= 20
 
 
 # The build --------------------------------------------------------------------------------------

@@ -2,18 +2,21 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import chapter_times
-import ddim_run_times as page
 import nbformat
 import notebooks
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+# The box at the top of a chapter. What it says in round brackets is a remark.
+BOX = re.compile(
+    r"\*\*Takes\*\* about (?P<seconds>\d+) seconds on two CPU cores(?: \([^)]*\))?,"
+    r" (?P<memory>[\d.]+) GB of memory, (?:no download|downloads [\d.]+ [kMG]B)\b"
+)
 RUN = {"seconds": 50.0, "peak_memory_gb": 1.0, "cores": 2, "threads": 2, "processor": "A chip",
        "python": "3.11.7", "torch": "2.14.1", "date": "2026-11-23"}
 
@@ -101,14 +104,26 @@ def test_another_notebook_is_not(tmp_path, recorded):
 # The boxes at the top of the chapters.
 
 
-def disagreements(boxes: dict, times: dict) -> list[str]:
+def boxes(book: Path = ROOT / "book") -> dict[str, dict]:
+    """The seconds and the memory in GB that each chapter's box says, by the chapter's name."""
+    found = {}
+    for path in sorted(book.glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        text = "".join(next(c["source"] for c in cells if c["cell_type"] == "markdown"))
+        box = BOX.search(re.sub(r"\s*\n> *", " ", text))
+        assert box, f"the box of {path.name} says not what the others do: {text[-300:]!r}"
+        found[path.stem] = {"seconds": int(box["seconds"]), "memory": float(box["memory"])}
+    return found
+
+
+def disagreements(boxed: dict, times: dict) -> list[str]:
     """Where a box is wrong about its chapter, by more than a run varies.
 
     No run may take a quarter more than its box says, nor a box say twice what a run takes. Short
     chapters are mostly imports, which vary more: a second is forgiven.
     """
     told = []
-    for name, box in boxes.items():
+    for name, box in boxed.items():
         if name not in times:
             told.append(f"{name} has no recorded run")
             continue
@@ -127,25 +142,24 @@ def test_boxes_agree_with_the_recorded_runs():
     if not chapter_times.FILE.is_file():
         pytest.skip("no run is recorded yet: `make notebooks` does, on two quiet cores")
     times = json.loads(chapter_times.FILE.read_text())
-    assert disagreements(page.chapters(), times) == []
-    assert set(times) == set(page.chapters())
+    assert disagreements(boxes(), times) == []
+    assert set(times) == set(boxes())
 
 
 def test_a_box_that_is_wrong_is_noticed():
-    boxes = {"a": {"seconds": 50, "memory": 1.0}}
-    assert disagreements(boxes, {"a": RUN}) == []
-    assert disagreements(boxes, {}) == ["a has no recorded run"]
+    said = {"a": {"seconds": 50, "memory": 1.0}}
+    assert disagreements(said, {"a": RUN}) == []
+    assert disagreements(said, {}) == ["a has no recorded run"]
     for change in ({"seconds": 64.0}, {"seconds": 24.0}, {"peak_memory_gb": 1.4},
                    {"peak_memory_gb": 0.45}, {"peak_memory_gb": None}, {"threads": 1}):
-        assert len(disagreements(boxes, {"a": RUN | change})) == 1, change
+        assert len(disagreements(said, {"a": RUN | change})) == 1, change
 
 
 def test_every_box_says_what_its_chapter_takes():
-    boxes = page.chapters()
-    assert set(boxes) == {path.stem for path in notebooks.chapters()}
-    assert [box["number"] for box in boxes.values()] == list(range(1, len(boxes) + 1))
-    assert all(0 < box["seconds"] <= notebooks.LIMIT for box in boxes.values())
-    assert all(0.1 < box["memory"] < 12.7 for box in boxes.values())  # Colab has that much
+    said = boxes()
+    assert set(said) == {path.stem for path in notebooks.chapters()}
+    assert all(0 < box["seconds"] <= notebooks.LIMIT for box in said.values())
+    assert all(0.1 < box["memory"] < 12.7 for box in said.values())  # Colab has that much
 
 
 def box(tmp_path: Path, takes: str) -> dict:
@@ -153,108 +167,31 @@ def box(tmp_path: Path, takes: str) -> dict:
     cell = nbformat.v4.new_markdown_cell(text, id="a")
     path = tmp_path / "03_small.ipynb"
     path.write_text(nbformat.writes(nbformat.v4.new_notebook(cells=[cell])))
-    return page.chapters(tmp_path)["03_small"]
+    return boxes(tmp_path)["03_small"]
 
 
 def test_a_box_is_read_over_its_lines(tmp_path):
     said = box(tmp_path, "105 seconds on two CPU cores (most of it is one\n> run), 1.1 GB of"
                " memory, no\n> download.")
-    assert said == {"number": 3, "title": "Small", "seconds": 105, "memory": 1.1,
-                    "downloads": "none"}
+    assert said == {"seconds": 105, "memory": 1.1}
     said = box(tmp_path, "5 seconds on two CPU cores, 2 GB of memory, downloads 310 MB.")
-    assert said["downloads"] == "310 MB"
+    assert said == {"seconds": 5, "memory": 2.0}
 
 
 @pytest.mark.parametrize("takes", ["a minute.", "5 seconds on a GPU, 1 GB of memory, no download.",
                                    "5 seconds on two CPU cores, no download."])
 def test_a_box_of_another_form_is_an_error_that_names_the_chapter(tmp_path, takes):
-    with pytest.raises(ValueError, match="03_small.ipynb"):
+    with pytest.raises(AssertionError, match="03_small.ipynb"):
         box(tmp_path, takes)
 
 
 # The page.
 
 
-@pytest.fixture
-def results(tmp_path) -> Path:
-    folder = tmp_path / "results"
-    shutil.copytree(ROOT / "data" / "results", folder)
-    (folder / page.TIMES).unlink(missing_ok=True)
-    return folder
-
-
-def change(folder: Path, file: str, edit) -> None:
-    content = json.loads((folder / file).read_text())
-    edit(content)
-    (folder / file).write_text(json.dumps(content))
-
-
-def test_without_a_recorded_run_the_page_says_so(results):
-    assert "make notebooks" in page.chapter_table(results)
-
-
-def test_the_chapters_are_told_with_their_machines(results):
-    times = {"01_noising": RUN, "02_oracle": RUN | {"seconds": 6.66, "peak_memory_gb": None},
-             "04_sampling": RUN | {"processor": "Another chip", "threads": 1}}
-    (results / page.TIMES).write_text(json.dumps(times))
-    lines = page.chapter_table(results).splitlines()
-    assert "| 1. [Noising](01_noising.ipynb) | 50.0 | 1.00 | none |" in lines
-    assert "| 2. [Denoising with an oracle](02_oracle.ipynb) | 6.66 | – | none |" in lines
-    assert "| 3. [Learning the noise](03_learning.ipynb) | – | – | none |" in lines
-    said = " ".join(lines[-3:])
-    assert "Chapters 1, 2: A chip, 2 cores, 2 threads; Python 3.11.7, torch 2.14.1" in said
-    assert "Chapter 4: Another chip, 2 cores, 1 thread;" in said and page.TIMES in said
-
-
-def test_times_and_distances_are_the_files(results):
-    def edit(content):
-        row = next(r for r in content["rows"] if r["S"] == 50 and r["eta"] == 1.0)
-        row["seconds"] = 7.77
-    change(results, "mnist-speed.json", edit)
-    lines = page.sampling_table(results).splitlines()
-    (line,) = [line for line in lines if line.startswith("| 50 ")]
-    gpu = json.loads((results / "mnist-speed-h100.json").read_text())["rows"]
-    table = json.loads((results / "mnist-table.json").read_text())["rows"]
-    distance = {(r["S"], r["eta"]): r["distance"] for r in table if r["spacing"] == "trailing"}
-    (seconds,) = [row["seconds"] for row in gpu if row["S"] == 50]
-    assert line.split(" | ")[2:] == [
-        "7.77", f"{seconds:.2f}", f"{distance[50, 0.0]:.2f}", f"{distance[50, 1.0]:.2f} |"
-    ]
-
-
-def test_training_hours_follow_from_steps_batch_and_speed(results):
-    def edit(content):
-        content["training"] |= {"steps": 1000, "batch_size": 36}
-        content["seconds"] = 100
-    change(results, "kkanji-training.json", edit)
-    change(results, "training-speed.json", lambda content: next(
-        row for row in content["rows"] if row["preset"] == "kkanji").update(images_per_second=2.0))
-    assert "| `kkanji` |" in page.training_table(results)
-    (run,) = [line for line in page.training_table(results).splitlines() if "`kkanji` |" in line]
-    assert run.endswith("| 1,000 | 36 | 23.8 | 100 | 360 |")
-    (row,) = [r for r in page.training_speed_table(results).splitlines() if "`kkanji` |" in r]
-    assert row.endswith("| 2.00 | 5.00 |")
-    (row,) = [r for r in page.training_speed_table(results).splitlines() if "`digits` |" in r]
-    assert row.endswith("| – |")
-
-
-@pytest.mark.parametrize("make", [page.sampling_table, page.training_table,
-                                  page.training_speed_table], ids=lambda make: make.__name__)
-def test_each_table_says_n_machine_date_and_file(make):
-    text = make()
-    files = re.findall(r"`data/results/([\w.-]+)`", text)
-    assert files
-    for file in files:
-        content = json.loads((ROOT / "data" / "results" / file).read_text())
-        assert content["hardware"] in text and content["date"] in text
-        assert content["torch"] in text
-    assert re.search(r"\bn = \d|pictures n", text)
-
-
 def test_no_number_on_the_page_is_typed_by_hand():
     text = (ROOT / "book" / "run_times.md").read_text(encoding="utf-8")
-    # But for commands, and the number of a chapter that is linked.
-    text = re.sub(r"^    .*$|\[chapter \d\]\([^)]*\)", "", text, flags=re.MULTILINE)
+    assert len(re.findall(r"^```\{record\} ", text, re.MULTILINE)) == 4
+    # But for the columns of tables, roles, formulas, commands, and the number of a chapter.
+    text = re.sub(r"^```\{record\}.*?^```$|\{ddim-fact\}`[^`]*`|\$[^$]*\$|^    [^\n]*$"
+                  r"|\[chapter \d\]\([^)]*\)", "", text, flags=re.MULTILINE | re.DOTALL)
     assert re.findall(r"\d+", text) == []
-    for name in page.TABLES:
-        assert f"```{{{name}}}\n```" in text

@@ -1,8 +1,7 @@
 """Claims with their evidence, for the page "How we know".
 
-The role `ddim-fact` puts in a number from where it stands, as `mnist-quality.json distance`,
-`tests/guard.py TILE` or `count equations`. The directive `ddim-claims` holds claims, a sentence
-each, and below each the lines that name its evidence:
+The directive `ddim-claims` holds claims, a sentence each with the numbers that `ddim-fact` puts in
+(see ddim_records), and below each the lines that name its evidence:
 
     - test_sampling.py: test_equal_to_diffusers, test_the_public_variances
     - mnist-table.json
@@ -10,7 +9,8 @@ each, and below each the lines that name its evidence:
 
 `ddim-unknown` holds what is not known; a line "- until: data/weights/x*" takes a sentence off the
 page once there is such a file. `ddim-proofs` tells what the proofs of its names have shown, or
-without names those that no other one has told. What is cited and not there stops the build.
+without names those with a record that no other one has told. What is cited and not there stops the
+build.
 """
 
 from __future__ import annotations
@@ -21,33 +21,23 @@ import evidence_proofs as proofs
 import evidence_sources as sources
 from docutils import nodes
 from docutils.statemachine import StringList
-from evidence_sources import Missing, Source
-from evidence_text import TYPED, WORDS, cited, fact, plain, provenance, shown, statements
+from evidence_sources import Source
+from evidence_text import TYPED, WORDS, cited, plain, statements
+from records import RESULTS, Missing, load, origin
 from repository import ROOT, url
 from sphinx.application import Sphinx
 from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx.util.docutils import SphinxDirective
 
 logger = logging.getLogger(__name__)
-PAGE = "book/benchmarks"
-
-
-def words(value: object) -> list[nodes.Node]:
-    """A value on the page, its powers of ten as formulas."""
-    parts = shown(value).split("$")
-    return [nodes.math("", part) if i % 2 else nodes.Text(part)
-            for i, part in enumerate(parts) if part]
 
 
 def links(found: list[Source], root=ROOT) -> nodes.paragraph:
     """Evidence: tests, records, other files, each as a link to its place in the repository."""
     kinds: dict[str, list[Source]] = {"Test": [], "Record": [], "File": []}
-    tested = {one.path for one in found if one.name}
     for one in dict.fromkeys(found):
-        # A test stands for its file, of which a number may be a constant.
-        if one.name or one.path not in tested:
-            record = one.path.startswith(f"{sources.RESULTS}/")
-            kinds["Test" if one.name else "Record" if record else "File"].append(one)
+        record = one.path.startswith(f"{RESULTS}/")
+        kinds["Test" if one.name else "Record" if record else "File"].append(one)
     line = nodes.paragraph("", "", classes=["ddim-evidence"])
     for kind, some in kinds.items():
         for i, one in enumerate(some):
@@ -56,15 +46,14 @@ def links(found: list[Source], root=ROOT) -> nodes.paragraph:
                      [nodes.Text(". " if len(line) else ""), label, nodes.Text(" ")])
             line += link(one)
             if kind == "Record":
-                origin = provenance(sources.record(one.path.split("/")[-1], root))
-                line += nodes.Text(f" ({origin})")
+                line += nodes.Text(f" ({origin(load(one.path.split('/')[-1], root))})")
     line += nodes.Text(".")
     return line
 
 
 def link(one: Source) -> nodes.reference:
     """A link to a file, or to the lines of a test, whose name is a sentence."""
-    name = one.path.removeprefix(f"{sources.RESULTS}/")
+    name = one.path.removeprefix(f"{RESULTS}/")
     said = nodes.literal("", name)
     if one.name:
         said = nodes.literal("", one.name)
@@ -72,20 +61,6 @@ def link(one: Source) -> nodes.reference:
             sentence = re.sub(r"_s(?=_|$)", "’s", one.name.removeprefix("test_"))
             said = nodes.inline("", sentence.replace("_", " "))
     return nodes.reference("", "", said, refuri=url(one.path, one.first, one.last), internal=False)
-
-
-class Fact(SphinxRole):
-    """A number or a word from a file."""
-
-    def run(self):
-        node = nodes.inline("", classes=["ddim-fact"])
-        try:
-            value, node["source"] = fact(self.text)
-            node += words(value)
-        except Missing as error:
-            logger.warning("%s", error, location=self.get_location(), type="ddim",
-                           subtype="evidence")
-        return [node], []
 
 
 class Claims(SphinxDirective):
@@ -112,7 +87,8 @@ class Claims(SphinxDirective):
         for line in lines:
             if line not in until:
                 self.told(found.extend, cited, line)
-        found += [node["source"] for node in item.findall(nodes.inline) if node.get("source")]
+        found += [sources.file(node["record"]) for node in item.findall(nodes.inline)
+                  if node.get("record")]
         for one in found:
             self.env.note_dependency(str(ROOT / one.path))
         if self.needs_evidence and not found:
@@ -140,20 +116,19 @@ class Unknown(Claims):
 
 
 class Proofs(Claims):
-    """What proofs have shown: those named, or all that were not named before on the page."""
+    """What proofs have shown: those named, or all recorded ones not named before on the page."""
 
     has_content = False
     optional_arguments = 1
     final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
-        self.env.note_dependency(str(ROOT / "proofs/__main__.py"))
         told = self.env.temp_data.setdefault("ddim_proofs", [])
         whole = nodes.bullet_list(classes=["ddim-claims"])
         for name in proofs.asked(self.arguments[0].split() if self.arguments else []):
             if name not in told:
                 told.append(name)
-                self.env.note_dependency(str(ROOT / sources.RESULTS / f"proof-{name}.json"))
+                self.env.note_dependency(str(ROOT / RESULTS / f"proof-{name}.json"))
                 self.told(whole.append, proof_item, name)
         return [whole] * bool(len(whole))
 
@@ -184,21 +159,8 @@ def pathways(text: str, root=ROOT) -> list[nodes.Node]:
             for i, part in enumerate(parts) if part]
 
 
-class Benchmarks(SphinxDirective):
-    """The link to the page of benchmarks, where there is one."""
-
-    def run(self) -> list[nodes.Node]:
-        holder = nodes.Element()
-        if PAGE in self.env.found_docs:
-            said = "What it costs beside other libraries: [Benchmarks](/book/benchmarks.md)."
-            self.state.nested_parse(StringList([said], source=self.env.docname),
-                                    self.content_offset, holder)
-        return holder.children
-
-
 def setup(app: Sphinx) -> dict:
-    app.add_directive("ddim-benchmarks", Benchmarks)
-    app.add_role("ddim-fact", Fact())
+    app.setup_extension("ddim_records")
     app.add_directive("ddim-claims", Claims)
     app.add_directive("ddim-unknown", Unknown)
     app.add_directive("ddim-proofs", Proofs)

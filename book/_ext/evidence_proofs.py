@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evidence_sources import RESULTS, Missing, Source, constant, file, record
+from evidence_sources import Source, file
+from records import RESULTS, Missing, load
 from repository import ROOT
 
 # What every proof's record says, beside its own facts.
@@ -14,17 +15,13 @@ UNTOLD = {*GENERIC, "command", "source_sha256"}
 LONGEST = 60  # letters of a word or two; longer texts stay in the file
 
 
-def names(root: Path = ROOT) -> list[str]:
-    """The proofs that make proof runs, and those that have a record, each once."""
-    listed = constant("proofs/__main__.py", "PROOFS", root)
-    found = sorted((root / RESULTS).glob("proof-*.json"))
-    return list(dict.fromkeys([*listed, *(p.stem.removeprefix("proof-") for p in found)]))
-
-
 def asked(wanted: list[str], root: Path = ROOT) -> list[str]:
-    """Of the names those wanted, all if none is: "colab" stands for "colab-gpu", too."""
-    return [name for name in names(root)
-            if not wanted or any(f"{name}-".startswith(f"{one}-") for one in wanted)]
+    """The proofs wanted, or those with a record where none is: "colab" is "colab-gpu", too."""
+    recorded = [path.stem.removeprefix("proof-")
+                for path in sorted((root / RESULTS).glob("proof-*.json"))]
+    named = [name for one in wanted
+             for name in (one, *(r for r in recorded if r.startswith(f"{one}-")))]
+    return named if wanted else recorded
 
 
 def program(name: str, root: Path = ROOT) -> Source:
@@ -40,7 +37,7 @@ def proof(name: str, root: Path = ROOT) -> dict | None:
     """The record of a proof, or None where it has not been run."""
     if not (root / RESULTS / f"proof-{name}.json").is_file():
         return None
-    found = record(f"proof-{name}.json", root)
+    found = load(f"proof-{name}.json", root)
     lacks = [key for key in GENERIC if not found.get(key)]
     if lacks or found["proof"] != name:
         raise Missing(f"proof-{name}.json does not say its {', '.join(lacks) or 'own name'}")

@@ -1,61 +1,16 @@
-"""Claims, facts and evidence as text: how they are read, and what is said of them."""
+"""Claims and their evidence as text: how they are read."""
 
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 
 import evidence_sources as sources
-from evidence_sources import Missing, Source
+from evidence_sources import Source
 from repository import ROOT
 
-FACT = re.compile(r"(?P<where>\S+) (?P<what>\S+?)(?: as (?P<form>\w+))?")
-FORMS = {"largest": max, "smallest": min, "sum": sum, "number": len,
-         "percent": lambda value: f"{Decimal(repr(value)) * 100:f}".rstrip("0").rstrip(".") + "%"}
 # A number that stands alone. "CIFAR-10", "float32" and "chapter 8" are names.
 TYPED = re.compile(r"(?<![\w.,-])(?<!hapter )\d(?:[\d.,]*\d)?(?![\w-])")
 WORDS = re.compile(r"\{[\w:-]+\}`[^`]*`|\]\([^)]*\)|`[^`]*`|\$[^$]*\$")
-
-
-def fact(text: str, root=ROOT) -> tuple[object, Source | None]:
-    """The value that a role asks for, and where it stands; raises Missing."""
-    asked = FACT.fullmatch(text)
-    if asked is None:
-        raise Missing(f"a fact must read 'file what' or 'file what as form', and is {text!r}")
-    where, what, form = asked["where"], asked["what"], asked["form"]
-    if form and form not in FORMS:
-        raise Missing(f"the form must be one of {', '.join(FORMS)}, and is {form!r}")
-    source = None
-    if where == "count":
-        value = sources.count(what, root)
-    elif where.endswith(".json"):
-        source, value = sources.file(where, root), sources.field(sources.record(where, root), what)
-    else:
-        path, (name, _, inner) = sources.in_tests(where), what.partition(".")
-        value = (sources.inside(path, name, inner, root) if inner
-                 else sources.constant(path, name, root))
-        source = sources.test(path, name, root) if inner else sources.file(path, root)
-        value = value[0] if inner and len(value) == 1 else value
-    value = FORMS[form](value) if form else value
-    shown(value)
-    return value, source
-
-
-def shown(value: object) -> str:
-    """A value as it stands on the page; a small number as TeX between dollars."""
-    if isinstance(value, list) and value:
-        told = [shown(one) for one in value]
-        return " and ".join([", ".join(told[:-1])] * (len(told) > 1) + told[-1:])
-    if isinstance(value, str) and value:
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Missing(f"{value!r} cannot be told in words")
-    if not 0 < abs(value) < 1e-3:
-        return f"{int(value) if value == int(value) else value:,}"
-    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
-    head = f"{'-' * sign}{digits[0]}" + ("." + "".join(map(str, digits[1:]))) * (len(digits) > 1)
-    power = f"10^{{{exponent + len(digits) - 1}}}"
-    return f"${power}$" if head == "1" else f"${head} \\cdot {power}$"
 
 
 def plain(value: object) -> str:
@@ -78,16 +33,3 @@ def cited(line: str, root=ROOT) -> list[Source]:
     if not names:
         return [sources.file(path, root)]
     return [sources.test(path, name.strip(), root) for name in names.split(",")]
-
-
-def provenance(record: dict) -> str:
-    """What a record says of its origin: how many, with which seeds, where, when."""
-    if "date" not in record:  # runs, each with a machine and a day of its own
-        runs = list(record.values())
-        machines = dict.fromkeys(f"{run['processor']}, {run['cores']} cores" for run in runs)
-        days = sorted({run["date"] for run in runs})
-        return "; ".join([*machines, " to ".join(dict.fromkeys([days[0], days[-1]]))])
-    told = [f"n = {record['n']:,}"] if "n" in record else []
-    told += [f"seeds {record['seeds']}"] if re.match(r"\d", str(record.get("seeds"))) else []
-    told += [record[key] for key in ("hardware", "precision") if key in record]
-    return ", ".join([*told, record["date"], f"commit {record['commit']}"])
