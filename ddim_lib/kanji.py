@@ -85,6 +85,7 @@ def load(root: str | Path | None = None, *, download: bool = False) -> Kanji:
 
     Raises:
         DatasetNotFoundError: the set is not there, or could not be fetched.
+        ImportError: it must be fetched, and the package pooch is missing.
         ValueError: the archive is cut or was damaged since its download, or a picture cannot be
             read; the message names it.
     """

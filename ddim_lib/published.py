@@ -29,6 +29,8 @@ CHECKPOINT_URLS = ["https://heibox.uni-heidelberg.de/f/2e4f01e2d9ee49bab1d5/?dl=
 
 # Checksums: the hub's own pages (Git LFS details). The two small files have none there, so that
 # what they say is compared with what is known. hf-mirror.com serves the hub's files.
+# Plain addresses, not huggingface_hub: it compares sizes alone, gives a file its name before a
+# checksum could be compared, and would send the user's token to the mirror.
 HUB = "ddpm-cifar10-32"
 HUB_REVISION = "267b167dc01f0e4e61923ea244e8b988f84deb80"
 HUB_URLS = [f"https://{host}/google/{HUB}/resolve/{HUB_REVISION}"

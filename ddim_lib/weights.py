@@ -58,6 +58,7 @@ def load_pretrained(name: str, device: str | torch.device = "cpu", *, variant: s
         WeightsNotFoundError: published weights are not there (a FileNotFoundError).
         ChecksumError: a file there is not the published one (a ValueError).
         DownloadError: no source gave it (an OSError).
+        ImportError: it must be fetched, and the package pooch is missing.
     """
     from ddim_lib import published
 

@@ -380,14 +380,14 @@ def sources(monkeypatch, first, second=()):
     monkeypatch.setattr(kanji, "SECOND", tuple(s.url for s in second))
 
 
-def test_a_download_that_breaks_goes_on_and_is_written_down(serve, archive, root, monkeypatch,
-                                                            capsys):
+def test_a_download_that_breaks_begins_again_and_is_written_down(serve, archive, root, monkeypatch,
+                                                                 capsys):
     server = serve(archive, breaks=[10_000, 5_000])
     sources(monkeypatch, [server])
     digest = hashlib.sha256(archive).hexdigest()
     monkeypatch.setattr(kanji, "RECORDED_SHA256", digest)
     check(kanji.load(root, download=True))
-    assert server.asked == [None, "bytes=10000-", "bytes=15000-"]
+    assert len(server.asked) == 3
     assert (root / "kkanji.tar").read_bytes() == archive
     assert (root / "kkanji.tar.sha256").read_text() == f"{digest}  kkanji.tar\n"
     assert sorted(p.name for p in root.iterdir()) == ["kkanji.tar", "kkanji.tar.sha256"]

@@ -208,7 +208,7 @@ def test_every_file_of_the_library_imports_without_its_extras():
     """Each says what it needs where it needs it, not on import."""
     code = ("import sys\n"
             "for name in ('matplotlib', 'torchvision', 'ipywidgets', 'mlxtend', 'torchmetrics',\n"
-            "             'safetensors', 'PIL', 'scipy'):\n"
+            "             'safetensors', 'PIL', 'scipy', 'pooch'):\n"
             "    sys.modules[name] = None\n"
             f"for name in {[m.__name__ for m in MODULES]!r}:\n"
             "    __import__(name)\n")
