@@ -23,7 +23,7 @@ Sampler = Callable[[Tensor, int], Tensor]
 def ours(model: nn.Module, schedule: ddim_lib.Schedule, autocast: str = "fp32",
          clip: bool = False) -> Sampler:
     """This library's sampler."""
-    def draw(x_T: Tensor, steps) -> Tensor:  # noqa: N803
+    def draw(x_T: Tensor, steps) -> Tensor:
         return ddim_lib.sample(model, schedule, x_T=x_T, steps=steps, batch_size=len(x_T),
                                progress=False, autocast=autocast, clip=clip)
     return draw
@@ -42,7 +42,7 @@ def theirs(model: ddim_lib.UNet, schedule: ddim_lib.Schedule) -> tuple[UNet2DMod
 def diffusers_loop(network: nn.Module, scheduler: DDIMScheduler,
                    autocast: str = "fp32") -> Sampler:
     """The loop of diffusers' DDIMPipeline, from given start points."""
-    def draw(x_T: Tensor, steps: int) -> Tensor:  # noqa: N803
+    def draw(x_T: Tensor, steps: int) -> Tensor:
         scheduler.set_timesteps(steps, device=DEVICE)
         x = x_T
         with torch.no_grad(), computing_in(autocast, DEVICE):
@@ -82,7 +82,7 @@ def lucidrains_loop(model: ddim_lib.UNet) -> Sampler:
     """denoising-diffusion-pytorch's ddim_sample; it clips, visits its own levels, draws x_T."""
     around: dict[int, GaussianDiffusion] = {}
 
-    def draw(x_T: Tensor, steps: int) -> Tensor:  # noqa: N803
+    def draw(x_T: Tensor, steps: int) -> Tensor:
         if steps not in around:
             around[steps] = lucidrains(model, steps)
         return around[steps].sample(len(x_T)).cpu()

@@ -46,7 +46,7 @@ def main() -> None:
     schedule, peaks, by_resolution = ddim_lib.linear(), peak(), []
     for resolution in RESOLUTIONS:
         model = network(resolution)
-        x_T = ddim_lib.noise_from_seeds(range(BATCH), model.image_shape).to(DEVICE)  # noqa: N806
+        x_T = ddim_lib.noise_from_seeds(range(BATCH), model.image_shape).to(DEVICE)
         with torch.no_grad(), FlopCounterMode(display=False) as flops:
             model(x_T[:1], 1)
         gflop = flops.get_total_flops() / 1e9
@@ -59,7 +59,7 @@ def main() -> None:
                                                / rate) for precision, rate in peaks.items()}})
         print(resolution, {name: of["median"] for name, of in speed.items()}, flush=True)
     model, schedule = ddim_lib.load_pretrained("mnist-eps", DEVICE)
-    x_T = ddim_lib.noise_from_seeds(range(16), model.image_shape).to(DEVICE)  # noqa: N806
+    x_T = ddim_lib.noise_from_seeds(range(16), model.image_shape).to(DEVICE)
     by_steps = []
     for steps in STEPS:
         times = race({f"{name}, eta = {eta}": partial(

@@ -35,7 +35,7 @@ def one(way: str, batch: int) -> float:
     model, schedule = ddim_lib.load_pretrained("mnist-eps", DEVICE)
     draw = ours(model, schedule, precision) if library == "ddim_lib" else \
         diffusers_loop(*theirs(model, schedule), precision)
-    x_T = ddim_lib.noise_from_seeds(range(batch), model.image_shape).to(DEVICE)  # noqa: N806
+    x_T = ddim_lib.noise_from_seeds(range(batch), model.image_shape).to(DEVICE)
     draw(x_T[:1], 1)  # what the libraries load at first use
     before = used()
     draw(x_T, 2)

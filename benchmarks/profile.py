@@ -31,7 +31,7 @@ def kind(name: str) -> str:
 
 def look(model, schedule, precision: str, eta: float) -> dict:
     """One profiled walk: the share of each kind of operation, and how often the host waited."""
-    x_T = ddim_lib.noise_from_seeds(range(BATCH), model.image_shape).to(DEVICE)  # noqa: N806
+    x_T = ddim_lib.noise_from_seeds(range(BATCH), model.image_shape).to(DEVICE)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if DEVICE.type == "cuda" else [])]
 
     def walk():

@@ -44,7 +44,7 @@ def main() -> None:
     begin = time.perf_counter()
     table = json.loads((RESULTS / "mnist-table.json").read_text())
     model, schedule = ddim_lib.load_pretrained("mnist-eps", DEVICE)
-    x_T = ddim_lib.noise_from_seeds(range(DIGITS), model.image_shape).to(DEVICE)  # noqa: N806
+    x_T = ddim_lib.noise_from_seeds(range(DIGITS), model.image_shape).to(DEVICE)
     ways = {"ddim_lib fp32": ours(model, schedule),
             "diffusers fp32": diffusers_loop(*theirs(model, schedule))}
     if HALF:

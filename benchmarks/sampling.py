@@ -52,7 +52,7 @@ def main() -> None:
     gflop = flops.get_total_flops() / 1e9
     peaks, rows, different = peak(), [], {}
     for batch in BATCHES:
-        x_T = ddim_lib.noise_from_seeds(range(batch), model.image_shape).to(DEVICE)  # noqa: N806
+        x_T = ddim_lib.noise_from_seeds(range(batch), model.image_shape).to(DEVICE)
         ways = contestants(model, schedule, batch)
         times = race({name: partial(draw, x_T, STEPS) for name, draw in ways.items()}, ROUNDS)
         speed = rates(times, batch * STEPS)

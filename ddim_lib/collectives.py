@@ -162,7 +162,7 @@ def gather(rows: Tensor) -> Tensor | None:
 
 
 def sample_together(model, schedule, *, seeds: Sequence[int] | None = None,
-                    x_T: Tensor | None = None, progress: bool = True,  # noqa: N803
+                    x_T: Tensor | None = None, progress: bool = True,
                     **options) -> Tensor | None:
     """:func:`ddim_lib.sampling.sample`, each process a share of the pictures.
 
@@ -177,7 +177,7 @@ def sample_together(model, schedule, *, seeds: Sequence[int] | None = None,
     if world_size() > 1 and starts is not None and len(starts):
         progress = progress and is_first()
         seeds = None if seeds is None else share(seeds)
-        x_T = None if x_T is None else share(x_T)  # noqa: N806
+        x_T = None if x_T is None else share(x_T)
     if starts is None or not len(starts) or len(share(starts)):
         rows = ddim_lib.sample(model, schedule, seeds=seeds, x_T=x_T, progress=progress, **options)
     else:

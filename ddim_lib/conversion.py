@@ -168,7 +168,7 @@ def schedule_from_diffusers(stored: dict) -> Schedule:
         if stored.get(name, allowed[0]) not in allowed:
             raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, "
                              f"got {stored[name]!r}")
-    T = stored.get("num_train_timesteps", 1000)  # noqa: N806  (the papers' letter)
+    T = stored.get("num_train_timesteps", 1000)
     kind = stored.get("beta_schedule", "linear")
     if kind == "linear":
         # 0.0001 and 0.02 are DDPMScheduler's and DDIMScheduler's defaults too.

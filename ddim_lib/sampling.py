@@ -124,7 +124,7 @@ class Step(NamedTuple):
 
 
 def sample_iter(model: Model, schedule: Schedule, *, steps: int | Sequence[int] = 50,
-                seeds: Sequence[int] | None = None, x_T: Tensor | None = None,  # noqa: N803
+                seeds: Sequence[int] | None = None, x_T: Tensor | None = None,
                 shape: tuple[int, int, int] | None = None, spacing: str = "trailing",
                 eta: float | str = 0.0, clip: bool = False, autocast: str = "fp32",
                 device: str | torch.device | None = None) -> Iterator[Step]:
@@ -161,7 +161,7 @@ def sample_iter(model: Model, schedule: Schedule, *, steps: int | Sequence[int] 
     network = _network(model, autocast, device)
     seeds = _check_start(seeds, x_T)
     if x_T is None:
-        x_T = noise_from_seeds(seeds, _shape(model, shape))  # noqa: N806
+        x_T = noise_from_seeds(seeds, _shape(model, shape))
     noise = _step_noise(seeds, x_T) if eta != 0 else None
     return _walk(network, schedule, x_T.to(device), transitions, eta, noise, clip)
 
@@ -181,7 +181,7 @@ def _walk(network, schedule, x, transitions, eta, noise, clip) -> Iterator[Step]
 
 
 def sample(model: Model, schedule: Schedule, *, steps: int | Sequence[int] = 50,
-           seeds: Sequence[int] | None = None, x_T: Tensor | None = None,  # noqa: N803
+           seeds: Sequence[int] | None = None, x_T: Tensor | None = None,
            spacing: str = "trailing", batch_size: int = 64, progress: bool = True,
            **options) -> Tensor:
     """Run :func:`sample_iter` to its end: pictures of shape (N, C, H, W), on the CPU.
@@ -227,7 +227,7 @@ def noise_from_seeds(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
                         for seed in seeds])
 
 
-def _step_noise(seeds: list[int] | None, x_T: Tensor) -> Callable[[], Tensor]:  # noqa: N803
+def _step_noise(seeds: list[int] | None, x_T: Tensor) -> Callable[[], Tensor]:
     """A source of z: each call draws the next one, image by image, from its own seed."""
     if seeds is None:
         raise ValueError("seeds must be given where eta is not 0, got None")
@@ -295,7 +295,7 @@ def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
     return (wa * a + wb * b).view_as(x).to(x.dtype)
 
 
-def _check_start(seeds: Sequence[int] | None, x_T: Tensor | None) -> list[int] | None:  # noqa: N803
+def _check_start(seeds: Sequence[int] | None, x_T: Tensor | None) -> list[int] | None:
     """What a walk starts from: seeds, x_T, or both of one length."""
     if seeds is None:
         if x_T is None:

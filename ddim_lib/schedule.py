@@ -55,7 +55,7 @@ class Schedule:
             raise ValueError(f"alpha must stay above 0 (eq. 9 divides by it), got {a[-1].item()}")
 
     @property
-    def T(self) -> int:  # noqa: N802  (the papers' letter)
+    def T(self) -> int:
         """The number of noise levels; x_T is the noisiest."""
         return len(self.alpha) - 1
 
@@ -126,7 +126,7 @@ class Schedule:
         return {"name": self.name, **dict(self.parameters)}
 
 
-def linear(T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Schedule:  # noqa: N803
+def linear(T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Schedule:
     """beta rising linearly, alpha_t the product of 1 - beta (DDPM section 4; DDIM D.2).
 
     Args:
@@ -142,7 +142,7 @@ def linear(T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> S
     return _from_beta(beta, "linear", {"T": T, "beta_start": beta_start, "beta_end": beta_end})
 
 
-def cosine(T: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> Schedule:  # noqa: N803
+def cosine(T: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> Schedule:
     """Nichol and Dhariwal's schedule (arXiv 2102.09672, eq. 17).
 
     alpha_t = f(t) / f(0), where f(t) is the square of cos((t/T + offset) / (1 + offset) pi/2).
@@ -184,12 +184,12 @@ def _from_beta(beta: Tensor, name: str, parameters: dict) -> Schedule:
     return Schedule(alpha, name, tuple(parameters.items()))
 
 
-def _check_T(T: int) -> None:  # noqa: N802, N803
+def _check_T(T: int) -> None:
     if not isinstance(T, int) or isinstance(T, bool) or T < 1:
         raise ValueError(f"T must be a whole number of at least 1, got {T!r}")
 
 
-def timesteps(T: int, steps: int | Sequence[int], spacing: str = "trailing") -> list[int]:  # noqa: N803
+def timesteps(T: int, steps: int | Sequence[int], spacing: str = "trailing") -> list[int]:
     """The levels tau_1 < .. < tau_S that a sampler visits, out of 1..T (DDIM section 4.2, D.2).
 
     Args:
@@ -227,7 +227,7 @@ def timesteps(T: int, steps: int | Sequence[int], spacing: str = "trailing") -> 
     return sorted({label + 1 for label in labels})
 
 
-def _own_list(T: int, taus: Sequence[int]) -> list[int]:  # noqa: N803
+def _own_list(T: int, taus: Sequence[int]) -> list[int]:
     taus = [t.item() if isinstance(t, Tensor) else t for t in taus]
     taus = [int(t) if isinstance(t, float) and t.is_integer() else t for t in taus]
     if not taus:

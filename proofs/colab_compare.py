@@ -13,8 +13,8 @@ from proofs.common import ROOT
 
 sys.path += [str(ROOT / part) for part in ("scripts", "tests") if str(ROOT / part) not in sys.path]
 
-import guard  # noqa: E402
-from normal_form import VIEW, views  # noqa: E402
+import guard
+from normal_form import VIEW, views
 
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?", re.IGNORECASE)
 SANITIZE = ROOT / "tests" / "sanitize.cfg"

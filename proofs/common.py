@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "data" / "results"
 
 
-class Failed(Exception):  # noqa: N818
+class Failed(Exception):
     """The proof found what it was looking for: a fault; the message says which."""
 
 

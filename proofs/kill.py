@@ -46,7 +46,7 @@ class Run:
         environment |= {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "TQDM_MININTERVAL": "0",
                         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
                         .rstrip(os.pathsep)}
-        self.bar = open(self.out.with_suffix(".stderr"), "w+")  # noqa: SIM115
+        self.bar = open(self.out.with_suffix(".stderr"), "w+")
         return subprocess.Popen([sys.executable, "-m", *module, *self.arguments, *resume],
                                 cwd=self.out.parent, env=environment, text=True,
                                 stdout=subprocess.PIPE, stderr=self.bar)

@@ -23,19 +23,19 @@ def shipped():
 
 
 @pytest.fixture(scope="module")
-def x_T(shipped):  # noqa: N802
+def x_T(shipped):
     return ddim_lib.noise_from_seeds(range(3), shipped[0].image_shape)
 
 
 # The contestants ----------------------------------------------------------------------------------
 
-def test_diffusers_computes_the_same_pictures(shipped, x_T):  # noqa: N803
+def test_diffusers_computes_the_same_pictures(shipped, x_T):
     ours, theirs = contestants.ours(*shipped), contestants.diffusers_loop(
         *contestants.theirs(*shipped))
     assert (ours(x_T, 5) - theirs(x_T, 5)).abs().max() < 1e-3
 
 
-def test_lucidrains_computes_the_same_pictures(shipped, x_T):  # noqa: N803
+def test_lucidrains_computes_the_same_pictures(shipped, x_T):
     """On its own levels, with its own start points, clipped as it clips."""
     model, schedule = shipped
     torch.manual_seed(0)
@@ -47,7 +47,7 @@ def test_lucidrains_computes_the_same_pictures(shipped, x_T):  # noqa: N803
     assert (ours - theirs).abs().max() < 1e-3
 
 
-def test_both_compute_in_half_precision_where_asked(shipped, x_T):  # noqa: N803
+def test_both_compute_in_half_precision_where_asked(shipped, x_T):
     whole = contestants.ours(*shipped)(x_T, 2)
     for draw in (contestants.ours(*shipped, "bf16"),
                  contestants.diffusers_loop(*contestants.theirs(*shipped), "bf16")):

@@ -324,7 +324,7 @@ def test_the_responses_of_a_network_are_printed(ddim, tmp_path):
     save_weights(tmp_path / "spread.safetensors", model, schedule, spread=0.2)
     code, out, _ = ddim("weights", "info", "spread.safetensors", "--json", "--responses")
     found = json.loads(out)["responses"]
-    T = schedule.T  # noqa: N806
+    T = schedule.T
     wanted = {}
     for t in (T, round(0.9 * T)):
         wanted |= {f"amplitude at t = {t}": amplitude_response(model, t),

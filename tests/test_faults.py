@@ -132,7 +132,7 @@ def test_wherever_the_disk_is_full_the_old_file_stays(kind, tmp_path):
     before = path.read_bytes()
     run(t, 2)
     for length in lengths(len(before)):
-        with small_disk(length), pytest.raises(Exception) as caught:  # noqa: B017
+        with small_disk(length), pytest.raises(Exception) as caught:
             write()
         assert why_not_written(caught.value) == "File too large", length
         assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path], length

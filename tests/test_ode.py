@@ -50,11 +50,11 @@ def exact_end():
     return middle
 
 
-def ddim(S):  # noqa: N803
+def ddim(S):
     return sample(eps, SCHEDULE, x_T=START, steps=S, progress=False)
 
 
-def heun(S):  # noqa: N803
+def heun(S):
     x = START
     for t, s in pairs(timesteps(1000, S)):
         a_t, a_s = SCHEDULE.at(t), SCHEDULE.at(s)

@@ -97,8 +97,8 @@ def test_noising_is_its_equation_and_the_true_noise_undoes_it(schedule, shape, s
 
 @MANY
 @given(st.integers(1, 1500), st.data())
-def test_a_subsequence_is_even_and_its_own_list(T, data):  # noqa: N803
-    S = data.draw(st.integers(1, T))  # noqa: N806
+def test_a_subsequence_is_even_and_its_own_list(T, data):
+    S = data.draw(st.integers(1, T))
     for spacing in ("leading", "trailing"):
         taus = timesteps(T, S, spacing)
         gaps = [b - a for a, b in zip(taus, taus[1:], strict=False)]

@@ -99,7 +99,7 @@ class Noted:
         self.made.append(options["device"])
         return torch.rand(*arguments, **options)
 
-    def Generator(self, *device):  # noqa: N802
+    def Generator(self, *device):
         self.made.append(device)
         return torch.Generator(*device)
 

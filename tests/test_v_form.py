@@ -141,7 +141,7 @@ def test_diffusers_draws_the_same_pictures(tmp_path):
         tmp_path / "theirs", timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True)
     assert scheduler.config.prediction_type == "v_prediction"
     scheduler.set_timesteps(10)
-    x = x_T = noisy()  # noqa: N806
+    x = x_T = noisy()
     with torch.no_grad():
         for label in scheduler.timesteps:
             x = scheduler.step(theirs(x, label).sample, label, x).prev_sample

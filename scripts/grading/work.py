@@ -33,7 +33,7 @@ class _Builtins(ast.NodeTransformer):
     def __init__(self, own: set[str]):
         self.own = own
 
-    def visit_Name(self, node):  # noqa: N802
+    def visit_Name(self, node):
         if node.id not in self.NAMES - self.own:
             return node
         return ast.Attribute(ast.Name("_builtins", ast.Load()), node.id, node.ctx)
