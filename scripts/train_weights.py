@@ -30,7 +30,7 @@ def main() -> None:
     preset = PRESETS[args.preset]
     config = replace(preset.training, compile=args.compile, seed=args.seed)
     given = {"steps": args.steps, "batch_size": args.batch_size, "lr": args.lr,
-             "ema_decay": args.ema}
+             "warmup": args.warmup, "ema_decay": args.ema}
     config = replace(config, **{key: value for key, value in given.items() if value is not None})
     unet = preset.unet
     if args.images:
@@ -130,6 +130,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--start", help="weights to begin from, a file of this library")
     parser.add_argument("--batch-size", type=int, help="instead of the preset's")
     parser.add_argument("--lr", type=float, help="instead of the preset's")
+    parser.add_argument("--warmup", type=int, help="steps, instead of the preset's")
     parser.add_argument("--ema", type=float, help="decay of the average, instead of the preset's")
     parser.add_argument("--data-name", help="what the data are called in the weights' facts")
     parser.add_argument("--download", action="store_true", help="fetch a missing data set")
