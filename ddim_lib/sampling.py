@@ -57,7 +57,7 @@ def step(x0: Tensor, eps: Tensor, alpha_t: float, alpha_s: float,
 
     With eta = 0 it is DDIM's, with the true x_0 the oracle's, with eta = 1 over one level DDPM's.
 
-    Book: equations (2), (6), (7), (8), (10), (6.3), (9.1) and (9.2).
+    Book: equations (2), (6), (4.3), (7), (8), (10), (6.3), (9.1) and (9.2).
 
     Args:
         x0: the prediction of eq. 9, shape (N, C, H, W).
