@@ -38,9 +38,10 @@ def snapshot() -> dict[str, object]:
                   "docutils' roles": set(roles._roles)}
     plt = sys.modules.get("matplotlib.pyplot")
     if plt:
-        # The backend is chosen at the first figure, the same one in whichever file that is.
+        # The backend is chosen at the first figure, or by whoever names it, and then for good.
+        chosen = {"backend", "backend_fallback"}
         state["matplotlib settings"] = {key: plt.rcParams[key] for key in plt.rcParams
-                                        if key != "backend"}
+                                        if key not in chosen}
     # Before its import there is none: the file that imports it may not leave one either.
     state["open figures"] = plt.get_fignums() if plt else []
     return state
