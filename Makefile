@@ -14,7 +14,7 @@ NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg --
 
 # What looks at sources alone, and what proves the mathematics: no browser, no second process.
 FAST := notebooks release evidence glossary equation_page chapter_equations reference_pages alt project address shipped \
-  schedule sampling ode properties metrics weights
+  schedule sampling ode properties metrics weights why family
 .PHONY: help setup book pdf course check lab test proof bench notebooks release grade gradescope serve clean lock address
 
 help:  ## this list

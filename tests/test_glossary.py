@@ -84,16 +84,16 @@ def test_first_uses(text, chapter, found):
 
 # Notation -----------------------------------------------------------------------------------------
 
-NOT_SYMBOLS = set("""sqrt frac tfrac qquad quad sim mathrm text tag left right bigl bigr lVert
-    rVert lfloor rfloor propto exp log ln sin cos min cdot cdots dots le ge in sum approx
-    leftarrow rightarrow pm mp times ne neq infty mid to""".split())
+NOT_SYMBOLS = set("""sqrt frac tfrac qquad quad sim mathrm text tag left right bigl bigr Bigl Bigr
+    biggl biggr cr lVert rVert lfloor rfloor propto exp log ln sin cos min cdot cdots dots le ge in
+    sum approx leftarrow rightarrow pm mp times ne neq infty mid to""".split())
 
 
 def symbols(text):
     """The letters of a text's formulas, with what stands on them."""
     text, found = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL), set()
     for formula in re.findall(r"\$\$?([^$]+)\$?\$", text):
-        formula = re.sub(r"\\(mathrm|text|tag)\{[^}]*\}", "", formula)
+        formula = re.sub(r"\\(mathrm|text|tag|begin|end)\{[^}]*\}", "", formula)
         for letter in re.findall(r"\\(?:bar|hat|mathcal|mathbb)\s*(?:\\[a-z]+|[A-Za-z])|\\[a-zA-Z]+"
                                  r"|[A-Za-z]", formula):
             if letter[1:] not in NOT_SYMBOLS:
