@@ -8,13 +8,12 @@ PORT ?= 8000
 PY := .venv/bin/python
 READY := .venv/.ready
 VENDOR := book/_assets/vendor/.ready
-MODEL := book/_assets/live/model.bin
-ALPHA := book/_assets/live/alpha.json
+MODELS := book/_assets/live/mnist.bin book/_assets/live/mnist-labels.bin
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg --nbval-cell-timeout=600
 
 # What looks at sources alone, and what proves the mathematics: no browser, no second process.
-FAST := notebooks release evidence glossary equation_page chapter_equations reference_pages alt project address shipped \
-  schedule sampling ode properties metrics weights why family
+FAST := notebooks release evidence glossary equation_page chapter_equations reference_pages alt project imports address \
+  shipped schedule sampling ode properties metrics weights why family
 .PHONY: help setup book pdf course check lab test proof bench notebooks release grade gradescope serve clean lock address
 
 help:  ## this list
@@ -34,21 +33,23 @@ $(READY): .venv/.locked pyproject.toml
 	@touch $@
 
 # Scripts that the pages serve themselves: mathematics, widgets, the runtime of the network.
-$(VENDOR): package.json package-lock.json scripts/vendor.py scripts/mathjax_parts.py scripts/widgets_prelude.js | $(READY)
-	$(PY) scripts/vendor.py
+$(VENDOR): package.json package-lock.json scripts/assets/vendor.py scripts/assets/mathjax_parts.py \
+  scripts/assets/widgets_prelude.js | $(READY)
+	$(PY) -m scripts.assets.vendor
 
-# The network that samples in the page.
-$(MODEL): data/weights/mnist.safetensors scripts/export_onnx.py ddim_lib/unet.py ddim_lib/schedule.py | $(READY)
-	$(PY) scripts/export_onnx.py
+# The networks that sample in the page, without labels and with.
+$(MODELS): book/_assets/live/%.bin: data/weights/%.safetensors scripts/assets/export_onnx.py \
+  ddim_lib/unet.py ddim_lib/schedule.py | $(READY)
+	$(PY) -m scripts.assets.export_onnx $*
 
-book: $(READY) $(VENDOR) $(MODEL)  ## the pages, in _build/html; any warning is an error
+book: $(READY) $(VENDOR) $(MODELS)  ## the pages, in _build/html; any warning is an error
 	.venv/bin/jupyter-book build . -W -n --keep-going
 
 pdf: $(READY)  ## the whole book as one PDF, in _build/pdf; needs TeX
 	$(PY) scripts/pdf.py
 
-course: $(READY) $(VENDOR) $(MODEL)  ## pages, notebooks and PDF without solutions, in _build/course
-	$(PY) scripts/course_edition.py $(if $(REPO),--repo "$(REPO)")
+course: $(READY) $(VENDOR) $(MODELS)  ## pages, notebooks and PDF without solutions, in _build/course
+	$(PY) -m course.edition.build $(if $(REPO),--repo "$(REPO)")
 
 check: $(READY)  ## before a commit, two minutes: lint, notebooks' form, the library's fast tests
 	$(PY) -m ruff check .
@@ -67,19 +68,19 @@ bench: $(READY)  ## speed and memory against other libraries, on a quiet machine
 	$(PY) -m benchmarks $(ONLY)
 
 notebooks: $(READY)  ## run every chapter from a fresh kernel and rewrite its outputs in normal form
-	$(PY) scripts/notebooks.py
+	$(PY) -m scripts.notebooks
 
 release: $(READY)  ## the assignments' notebooks for students, from course/source
-	$(PY) scripts/release.py
+	$(PY) -m course.release
 
 grade: $(READY)  ## make grade SUBMISSIONS=folder: points and feedback; the guide is book/for_instructors.md
-	$(PY) scripts/grade.py "$(or $(SUBMISSIONS),$(error say where the submissions lie: make grade SUBMISSIONS=folder))" \
+	$(PY) -m course.grader "$(or $(SUBMISSIONS),$(error say where the submissions lie: make grade SUBMISSIONS=folder))" \
 	  $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)") $(if $(OUT),--out "$(OUT)") \
 	  $(if $(MANUAL),--manual "$(MANUAL)") $(if $(JOBS),--jobs "$(JOBS)") \
 	  $(if $(COURSE),--course "$(COURSE)") $(OPTIONS)
 
 gradescope: $(READY)  ## a zip for Gradescope's autograder for each assignment, in _build/gradescope
-	$(PY) scripts/gradescope.py $(if $(COURSE),--course "$(COURSE)") $(OPTIONS)
+	$(PY) -m course.grader.gradescope $(if $(COURSE),--course "$(COURSE)") $(OPTIONS)
 
 serve: $(READY)  ## open the built book in a browser
 	@test -f _build/html/index.html || { echo "There is no built book yet: make book"; exit 1; }
@@ -87,7 +88,7 @@ serve: $(READY)  ## open the built book in a browser
 	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 clean:  ## remove what was built, not the environment
-	rm -rf _build dist node_modules book/_assets/vendor $(MODEL) $(ALPHA)
+	rm -rf _build dist node_modules book/_assets/vendor $(MODELS) $(MODELS:.bin=.json)
 	rm -rf .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
@@ -99,4 +100,4 @@ lock: $(READY)  ## write requirements.lock anew from pyproject.toml
 
 address: $(READY)  ## make address REPO=owner/name: move the project's public address everywhere
 	$(PY) scripts/address.py "$(or $(REPO),$(error say the new address: make address REPO=owner/name))"
-	$(PY) scripts/release.py
+	$(PY) -m course.release

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from ddim_lib.precision import best_precision
+from ddim_lib.runtime.precision import best_precision
 from proofs.common import RESULTS, record
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 import ddim_lib
 from benchmarks.common import DEVICE
-from ddim_lib.conversion import diffusers_config, schedule_to_diffusers, to_diffusers
-from ddim_lib.precision import computing_in
+from ddim_lib.runtime.precision import computing_in
+from ddim_lib.weights.conversion import diffusers_config, schedule_to_diffusers, to_diffusers
 
 #: A sampler: start points of shape (N, C, H, W) and the number of steps to pictures.
 Sampler = Callable[[Tensor, int], Tensor]

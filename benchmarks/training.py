@@ -19,12 +19,12 @@ from torch import Tensor, nn
 import ddim_lib
 from benchmarks.common import DEVICE, HALF, peak, race, rates, target, write
 from benchmarks.contestants import can_compile, lucidrains, theirs
-from ddim_lib.conversion import schedule_to_diffusers
 from ddim_lib.datasets import load_uint8
 from ddim_lib.pixels import to_float
-from ddim_lib.precision import computing_in
 from ddim_lib.presets import PRESETS
+from ddim_lib.runtime.precision import computing_in
 from ddim_lib.training import Trainer
+from ddim_lib.weights.conversion import schedule_to_diffusers
 
 BATCHES = (16, 64)
 STEPS = 8   # of each round

@@ -10,11 +10,13 @@ metric needs is imported where it is used.
 
 __version__ = "0.1.0"
 
-from ddim_lib.checkpoints import read_published, write_diffusers
 from ddim_lib.sampling import (
     Step,
     encode,
+    extrapolate_x0,
+    guide,
     noise_from_seeds,
+    noise_in,
     predict_x0,
     sample,
     sample_iter,
@@ -25,6 +27,7 @@ from ddim_lib.sampling import (
 from ddim_lib.schedule import Schedule, cosine, linear, pairs, timesteps
 from ddim_lib.unet import UNet, UNetConfig
 from ddim_lib.weights import available, load_pretrained, load_weights, save_weights
+from ddim_lib.weights.checkpoints import read_published, write_diffusers
 
 __all__ = [
     "Schedule",
@@ -34,10 +37,13 @@ __all__ = [
     "available",
     "cosine",
     "encode",
+    "extrapolate_x0",
+    "guide",
     "linear",
     "load_pretrained",
     "load_weights",
     "noise_from_seeds",
+    "noise_in",
     "pairs",
     "predict_x0",
     "read_published",

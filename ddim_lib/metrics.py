@@ -1,13 +1,15 @@
 """How good are the pictures? Fréchet distance, precision and recall, a classifier's confidence.
 
 An Inception network knows little of digits, so the judges are small and ship with the library,
-and there are three (:data:`SPACES`), since each is blind to something:
+and of digits there are three (:data:`SPACES`), since each is blind to something:
 
 - ``"classifier"``: the features of a digit classifier that was trained on turned, shifted and
   scaled digits, so that it overlooks whether a generator has all of these;
 - ``"plain"``: those of one that was trained on the digits as they are;
 - ``"pixels"``: the first 60 principal components of the training digits, which see how much ink
   lies where, and no odd stroke.
+
+For photographs there is a fourth network, of CIFAR-10's classes (:func:`load_classifier`).
 
 A distance alone says nothing; say with it n, the reference, and the floor, the distance of real
 pictures at the same n.
@@ -22,11 +24,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddim_lib.weights import data_folder, read_facts, save_tensors
+from ddim_lib.storage.folders import data_folder
+from ddim_lib.storage.tensors import save_tensors
+from ddim_lib.weights import read_facts
 
 #: The judges by name, in the order in which tables show them.
 SPACES = ("classifier", "plain", "pixels")
-_CLASSIFIERS = {"classifier": "mnist-classifier", "plain": "mnist-classifier-plain"}
+_CLASSIFIERS = {"classifier": "mnist-classifier", "plain": "mnist-classifier-plain",
+                "photos": "cifar10-classifier"}
 _REFERENCES = {"classifier": "mnist-train", "plain": "mnist-train-plain",
                "pixels": "mnist-train-pixels"}
 STATISTICS = ("real_features_sum", "real_features_cov_sum", "real_features_num_samples")
@@ -35,6 +40,7 @@ STATISTICS = ("real_features_sum", "real_features_cov_sum", "real_features_num_s
 class DigitClassifier(nn.Module):
     """28x28 grey digits in [-1, 1] to ten logits, through 128 features."""
 
+    image_shape = (1, 28, 28)
     num_features = 128  # the name torchmetrics asks for
 
     def __init__(self) -> None:
@@ -45,7 +51,7 @@ class DigitClassifier(nn.Module):
                     nn.ReLU()]
 
         self.body = nn.Sequential(
-            *layer(1, 32), *layer(32, 32), nn.MaxPool2d(2),
+            *layer(self.image_shape[0], 32), *layer(32, 32), nn.MaxPool2d(2),
             *layer(32, 64), *layer(64, 64), nn.MaxPool2d(2),
             *layer(64, 128), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
             nn.Linear(128, 128), nn.ReLU())
@@ -56,15 +62,22 @@ class DigitClassifier(nn.Module):
         """What the last layer sees, shape (N, 128).
 
         Args:
-            images: in [-1, 1], shape (N, 1, 28, 28).
+            images: in [-1, 1], shape (N, 1, 28, 28), or whatever ``image_shape`` says.
         """
-        if images.shape[1:] != (1, 28, 28):
-            raise ValueError(f"images must have shape (N, 1, 28, 28), got {tuple(images.shape)}")
+        if images.shape[1:] != self.image_shape:
+            raise ValueError(f"images must have shape (N, {', '.join(map(str, self.image_shape))}),"
+                             f" got {tuple(images.shape)}")
         return self.body(images)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of the ten digits, shape (N, 10), for images of shape (N, 1, 28, 28)."""
+        """Logits of the ten classes, shape (N, 10), for images as ``features`` takes them."""
         return self.head(self.dropout(self.features(images)))
+
+
+class PhotoClassifier(DigitClassifier):
+    """32x32 photographs in [-1, 1] to the logits of CIFAR-10's classes, by the same layers."""
+
+    image_shape = (3, 32, 32)
 
 
 class PixelComponents(nn.Module):
@@ -89,8 +102,13 @@ class PixelComponents(nn.Module):
             raise ValueError(f"k must be from 1 to {min(flat.shape) - 1} for images of shape "
                              f"{tuple(images.shape)}, got {k}")
         mean = flat.mean(0)
-        _, vectors = torch.linalg.eigh((flat - mean).T @ (flat - mean))
-        vectors = vectors.flip(1)[:, :k]
+        flat = flat - mean
+        if flat.shape[1] <= len(flat):
+            _, vectors = torch.linalg.eigh(flat.T @ flat)
+            vectors = vectors.flip(1)[:, :k]
+        else:  # fewer pictures than pixels: the same directions from the smaller matrix
+            squares, weights = torch.linalg.eigh(flat @ flat.T)
+            vectors = flat.T @ (weights / squares.clamp(min=1e-12).sqrt()).flip(1)[:, :k]
         # Either sign is a principal direction; the largest entry is made positive.
         largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
         return cls(mean.float(), (vectors * largest.sign()).float())
@@ -107,11 +125,11 @@ def load_classifier(device: str | torch.device = "cpu", space: str = "classifier
     Args:
         device: where it shall compute.
         space: ``"classifier"``, or ``"plain"`` for the one that saw no turned, shifted or scaled
-            digits.
+            digits, or ``"photos"`` for that of CIFAR-10's classes, a :class:`PhotoClassifier`.
     """
     from safetensors.torch import load_file
 
-    model = DigitClassifier()
+    model = PhotoClassifier() if space == "photos" else DigitClassifier()
     model.load_state_dict(load_file(_classifier_file(space)))
     return model.to(device).eval()
 
@@ -126,7 +144,7 @@ def load_extractor(space: str, device: str | torch.device = "cpu") -> nn.Module:
     from safetensors.torch import load_file
 
     _check_space(space)
-    if space in _CLASSIFIERS:
+    if space != "pixels":
         return load_classifier(device, space)
     stored = load_file(data_folder() / "stats" / "mnist-components.safetensors")
     return PixelComponents(**stored).to(device).eval()
@@ -138,7 +156,6 @@ def _check_space(space: str) -> None:
 
 
 def _classifier_file(space: str):
-    _check_space(space)
     if space not in _CLASSIFIERS:
         raise ValueError(f"space must be one of {', '.join(_CLASSIFIERS)} for a classifier, got "
                          f"{space!r}")
@@ -321,7 +338,7 @@ def classifier_facts(space: str = "classifier") -> dict:
     """Accuracy and history of a shipped classifier.
 
     Args:
-        space: ``"classifier"`` or ``"plain"``.
+        space: ``"classifier"``, ``"plain"`` or ``"photos"``.
     """
     return read_facts(_classifier_file(space))
 

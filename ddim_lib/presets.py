@@ -40,6 +40,13 @@ PRESETS = {
                    prediction_type="v_prediction"),
         TrainingConfig(steps=42_000, batch_size=128, lr=2e-3, ema_decay=0.9995,
                        loss_weight="1/alpha")),
+    # The default network with the digits' labels; it may begin with the weights of "mnist".
+    "mnist-labels": Preset(
+        "mnist",
+        UNetConfig(28, 1, 32, (1, 1, 2), 1, (7,), dropout=0.0, groups=8,
+                   prediction_type="v_prediction", classes=10),
+        TrainingConfig(steps=42_000, batch_size=128, lr=2e-3, ema_decay=0.9995,
+                       loss_weight="1/alpha", label_dropout=0.15)),
     # The same size by the tutorial's recipe: the noise itself, every error of it alike.
     "mnist-eps": Preset(
         "mnist",
@@ -54,16 +61,20 @@ PRESETS = {
     # The next three fit in 20 MB as float16. The shipped weights ran fewer steps: see their cards.
     "kkanji": Preset(
         "kkanji",
-        UNetConfig(64, 1, 32, (1, 2, 4, 4), 2, (16,), dropout=0.0),
-        TrainingConfig(steps=20_000, batch_size=128, lr=1e-3, warmup=500, ema_decay=0.9995)),
+        UNetConfig(64, 1, 32, (1, 2, 4, 4), 2, (16,), dropout=0.0,
+                   prediction_type="v_prediction"),
+        TrainingConfig(steps=20_000, batch_size=128, lr=1e-3, warmup=500, ema_decay=0.9995,
+                       loss_weight="1/alpha")),
     "anime-faces": Preset(
         "anime-faces",
-        UNetConfig(64, 3, 64, (1, 2, 2, 3), 1, (16,), dropout=0.0),
+        UNetConfig(64, 3, 64, (1, 2, 2, 3), 1, (16,), dropout=0.0,
+                   prediction_type="v_prediction"),
         TrainingConfig(steps=20_000, batch_size=128, lr=6e-4, warmup=500, ema_decay=0.9995,
-                       flip=True)),
+                       loss_weight="1/alpha", flip=True)),
     "cifar10-small": Preset(
         "cifar10",
-        UNetConfig(32, 3, 64, (1, 2, 2, 2), 2, (16,), dropout=0.0),
+        UNetConfig(32, 3, 64, (1, 2, 2, 2), 2, (16,), dropout=0.0,
+                   prediction_type="v_prediction"),
         TrainingConfig(steps=40_000, batch_size=128, lr=6e-4, warmup=500, ema_decay=0.9995,
-                       flip=True)),
+                       loss_weight="1/alpha", flip=True)),
 }

@@ -16,11 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ddim_lib import precision
+from ddim_lib.runtime import precision
 from ddim_lib.schedule import Schedule, pairs, timesteps
 
-#: What a sampler calls, ``model(x, t) -> eps``, x of shape (N, C, H, W), t int64 of shape (N,).
-Model = Callable[[Tensor, Tensor], Tensor]
+#: What a sampler calls, ``model(x, t) -> eps``, x of shape (N, C, H, W), t int64 of shape (N,). One
+#: with labels has an attribute ``classes``, their number, and is called ``model(x, t, y)`` too, y
+#: int64 of shape (N,) in 0..classes, of which ``classes`` is "no label".
+Model = Callable[..., Tensor]
 
 
 def predict_x0(x_t: Tensor, eps: Tensor, alpha_t: float) -> Tensor:
@@ -57,7 +59,7 @@ def step(x0: Tensor, eps: Tensor, alpha_t: float, alpha_s: float,
 
     With eta = 0 it is DDIM's, with the true x_0 the oracle's, with eta = 1 over one level DDPM's.
 
-    Book: equations (2), (6), (4.3), (7), (8), (10), (6.3), (9.1) and (9.2).
+    Book: equations (2), (6), (4.3), (7), (8), (10), (6.3), (11.1) and (11.2).
 
     Args:
         x0: the prediction of eq. 9, shape (N, C, H, W).
@@ -73,13 +75,12 @@ def step(x0: Tensor, eps: Tensor, alpha_t: float, alpha_s: float,
         ValueError: 1 - alpha_s - sigma^2 < 0 (eta too large for these two levels), or
             z is missing.
     """
-    for_eps, for_z = coefficients(alpha_t, alpha_s, eta)
-    x_s = math.sqrt(alpha_s) * x0 + for_eps * eps
-    if for_z == 0:
-        return x_s
-    if z is None:
+    inside, outside = _sigmas(alpha_t, alpha_s, eta)  # both are sigma, but for "hat"
+    if outside == 0:
+        z = 0.0
+    elif z is None:
         raise ValueError(f"z must be given where eta is not 0, got None with eta = {eta}")
-    return x_s + for_z * z
+    return math.sqrt(alpha_s) * x0 + _root(1 - alpha_s - inside**2) * eps + outside * z
 
 
 def coefficients(alpha_t: float, alpha_s: float, eta: float | str) -> tuple[float, float]:
@@ -94,17 +95,77 @@ def coefficients(alpha_t: float, alpha_s: float, eta: float | str) -> tuple[floa
         ValueError: eta is no number of at least 0 and not "hat", or 1 - alpha_s - sigma^2
             is negative.
     """
+    inside, outside = _sigmas(alpha_t, alpha_s, eta)
+    return _root(1 - alpha_s - inside**2), outside
+
+
+def _sigmas(alpha_t: float, alpha_s: float, eta: float | str) -> tuple[float, float]:
+    """The sigma under the root of eq. 12 and that before z, where eta is possible."""
     if eta != "hat" and (isinstance(eta, str) or not (math.isfinite(eta) and eta >= 0)):
         raise ValueError(f'eta must be a number of at least 0, or "hat", got {eta!r}')
     inside = sigma(alpha_t, alpha_s, 1.0 if eta == "hat" else eta)
     outside = math.sqrt(1 - alpha_t / alpha_s) if eta == "hat" else inside
     variance = 1 - alpha_s - inside**2
-    if variance < -1e-12:  # rounding leaves -1e-17 where the exact value is 0
+    if variance < -1e-12:
         raise ValueError(f"eta must be smaller here, got {eta}: 1 - alpha_s - sigma^2 = "
                          f"{variance:.3g} is negative for alpha_t = {alpha_t:.4g}, "
                          f"alpha_s = {alpha_s:.4g}")
     # The last transition ends at the picture: sigma-hat would leave noise in it.
-    return math.sqrt(max(variance, 0.0)), 0.0 if alpha_s == 1 else outside
+    return inside, 0.0 if alpha_s == 1 else outside
+
+
+def _root(variance: float) -> float:
+    return math.sqrt(max(variance, 0.0))  # rounding leaves -1e-17 where the exact value is 0
+
+
+def noise_in(x_t: Tensor, x0: Tensor, alpha_t: float) -> Tensor:
+    """The noise of x_t, were x0 its picture: eq. 4, or :func:`predict_x0`, solved for eps.
+
+    Args:
+        x_t, x0: the same shape (N, C, H, W).
+        alpha_t: of the level of x_t, in (0, 1).
+    """
+    return (x_t - math.sqrt(alpha_t) * x0) / math.sqrt(1 - alpha_t)
+
+
+def extrapolate_x0(x0: Tensor, x0_before: Tensor, alpha_before: float, alpha_t: float,
+                   alpha_s: float) -> Tensor:
+    """The prediction of x_0 halfway through the step t -> s, from two calls: DPM-Solver++(2M)'s::
+
+        x_0 + h / (2 h_before) (x_0 - x_0_before)
+
+    h is the step's length, and h_before that of the step before it, both in half the logarithm
+    of the signal-to-noise ratio, ln(sqrt(alpha / (1 - alpha))) (arXiv 2211.01095, algorithm 2).
+
+    Book: equation (11.7).
+
+    Args:
+        x0: the prediction at t, shape (N, C, H, W).
+        x0_before: the one at the level before it, the same shape.
+        alpha_before, alpha_t, alpha_s: 0 < alpha_before < alpha_t < alpha_s < 1.
+    """
+    before, now, after = (math.log(alpha / (1 - alpha)) / 2
+                          for alpha in (alpha_before, alpha_t, alpha_s))
+    return x0 + (after - now) / (2 * (now - before)) * (x0 - x0_before)
+
+
+def guide(eps_uncond: Tensor, eps_cond: Tensor, guidance: float) -> Tensor:
+    """Classifier-free guidance: the noise without a label, and on along the way to that with it::
+
+        eps = eps(x_t, t) + w (eps(x_t, t, y) - eps(x_t, t))
+
+    w = 0 is the network without labels, w = 1 the one with them; beyond 1 the pictures of a label
+    become less like those of other labels, and more like one another. Ho and Salimans (arXiv
+    2207.12598, eq. 6) count from the one with labels: their w is this one less 1.
+
+    Book: equation (12.2).
+
+    Args:
+        eps_uncond: eps(x_t, t), shape (N, C, H, W).
+        eps_cond: eps(x_t, t, y), the same shape.
+        guidance: w.
+    """
+    return eps_uncond + guidance * (eps_cond - eps_uncond)
 
 
 class Step(NamedTuple):
@@ -114,7 +175,7 @@ class Step(NamedTuple):
         t: the level; 0 at the end.
         x: x_t, as the network saw it; at t = 0 the result.
         x0: the network's prediction of x_0; at t = 0 the result again.
-        eps: the network's noise; None at t = 0.
+        eps: the network's noise, guided where labels are; None at t = 0.
     """
 
     t: int
@@ -126,7 +187,9 @@ class Step(NamedTuple):
 def sample_iter(model: Model, schedule: Schedule, *, steps: int | Sequence[int] = 50,
                 seeds: Sequence[int] | None = None, x_T: Tensor | None = None,
                 shape: tuple[int, int, int] | None = None, spacing: str = "trailing",
-                eta: float | str = 0.0, clip: bool = False, autocast: str = "fp32",
+                eta: float | str = 0.0, order: int = 1, clip: bool = False,
+                labels: int | Sequence[int | None] | Tensor | None = None,
+                guidance: float = 1.0, autocast: str = "fp32",
                 device: str | torch.device | None = None) -> Iterator[Step]:
     """Walk from noise to pictures, one :class:`Step` at a time.
 
@@ -137,7 +200,8 @@ def sample_iter(model: Model, schedule: Schedule, *, steps: int | Sequence[int] 
     Book: equations (6), (7) and (8).
 
     Args:
-        model: ``model(x, t) -> eps``, t an int64 tensor of shape (N,) in 1..T.
+        model: ``model(x, t) -> eps``, t an int64 tensor of shape (N,) in 1..T; one with labels has
+            an attribute ``classes``, see :data:`Model`.
         schedule: the one that the model was trained with.
         steps, spacing: which t to visit, see :func:`~ddim_lib.schedule.timesteps`.
         seeds: one an image, whole numbers in 0..2^32-1. A seed means the same start and
@@ -146,68 +210,110 @@ def sample_iter(model: Model, schedule: Schedule, *, steps: int | Sequence[int] 
             are still needed where eta is not 0.
         shape: (C, H, W); where left out, the model's own ``image_shape``.
         eta: a number of at least 0, or ``"hat"``, see :func:`step`.
+        order: 1 is DDIM's step, 2 is DPM-Solver++(2M)'s, which has eta = 0: the same step with
+            the prediction of :func:`extrapolate_x0`. The first and the last transition are of
+            order 1: there is no call before the one, and the log-SNR has no end for the other.
         clip: hold the prediction of x_0 in [-1, 1] and derive eps from it again. Off by
             default: it is not the same ODE any more.
+        labels: what each image shall show, whole numbers in 0..classes - 1, one an image, or one
+            for all; None for an image is anything, and None alone asks without labels.
+        guidance: w of :func:`guide`, a finite number of at least 0. At 0 and 1 the network is
+            asked once a step, else for both noises at once, in a batch of 2 N.
         autocast: the type that the network computes in: ``"fp32"``, which gives every machine the
             same pictures but for rounding; ``"bf16"`` or ``"fp16"`` (CUDA alone), faster where
             the hardware has it, and pictures that differ a little; ``"auto"``, what the device
             is good at. The walk itself stays in float32.
         device: where to compute; where left out, the model's device.
     """
-    transitions = pairs(timesteps(schedule.T, steps, spacing))
+    n, transitions, walk = _walks(
+        model, schedule, steps=steps, seeds=seeds, x_T=x_T, shape=shape, spacing=spacing, eta=eta,
+        order=order, clip=clip, labels=labels, guidance=guidance, autocast=autocast, device=device)
+    return walk(slice(n))
+
+
+def _walks(model, schedule, *, steps, spacing, seeds, x_T, labels, guidance, shape=None, eta=0.0,
+           order=1, clip=False, autocast="fp32", device=None,
+           ) -> tuple[int, list[tuple[int, int]], Callable[[slice], Iterator[Step]]]:
+    """How many images, the transitions, and the walk of a part of the images; all is checked here.
+
+    The arguments are those of :func:`sample_iter`.
+    """
+    transitions = pairs(timesteps(schedule, steps, spacing))
     for t, s in transitions:  # an impossible eta is told before the first network call
         coefficients(schedule.at(t), schedule.at(s), eta)
+    if order not in (1, 2):
+        raise ValueError(f"order must be 1 or 2, got {order!r}")
+    if order == 2 and eta != 0:
+        raise ValueError(f"eta must be 0 where order is 2, got {eta!r}")
     device = _device(model, device)
-    network = _network(model, autocast, device)
     seeds = _check_start(seeds, x_T)
-    if x_T is None:
-        x_T = noise_from_seeds(seeds, _shape(model, shape))
-    noise = _step_noise(seeds, x_T) if eta != 0 else None
-    return _walk(network, schedule, x_T.to(device), transitions, eta, noise, clip)
+    n = len(seeds) if x_T is None else len(x_T)
+    labels = _check_labels(model, labels, n, guidance)
+    chosen = precision.resolve(autocast, device)
+    if seeds is None and eta != 0:
+        raise ValueError("seeds must be given where eta is not 0, got None")
+    shape = _shape(model, shape) if x_T is None else tuple(x_T.shape[1:])
+
+    def walk(part: slice) -> Iterator[Step]:
+        own = None if seeds is None else seeds[part]
+        x = noise_from_seeds(own, shape) if x_T is None else x_T[part]
+        network = _network(model, chosen, device, None if labels is None else labels[part],
+                           guidance)
+        noise = _step_noise(own, shape) if eta != 0 else None
+        return _walk(network, schedule, x.to(device), transitions, eta, noise, order, clip)
+
+    return n, transitions, walk
 
 
-def _walk(network, schedule, x, transitions, eta, noise, clip) -> Iterator[Step]:
+def _walk(network: Callable[[Tensor, int], Tensor], schedule: Schedule, x: Tensor,
+          transitions: list[tuple[int, int]], eta: float | str,
+          noise: Callable[[], Tensor] | None, order: int, clip: bool) -> Iterator[Step]:
+    """The sampler itself; its arguments are checked. Equation numbers are the paper's."""
+    before = None
     for t, s in transitions:
         alpha_t, alpha_s = schedule.at(t), schedule.at(s)
         eps = network(x, t)
-        x0 = predict_x0(x, eps, alpha_t)
+        x0 = predict_x0(x, eps, alpha_t)  # eq. 9
         if clip:
             x0 = x0.clamp(-1, 1)
-            eps = (x - math.sqrt(alpha_t) * x0) / math.sqrt(1 - alpha_t)
+            eps = noise_in(x, x0, alpha_t)
         yield Step(t, x, x0, eps)
+        guess = x0
+        # At s = 0 the log-SNR is infinite, and the prediction itself is the result.
+        if order == 2 and before is not None and s > 0:
+            guess = extrapolate_x0(x0, *before, alpha_t, alpha_s)
+            eps = noise_in(x, guess, alpha_t)
+        before = x0, alpha_t
         z = noise().to(x) if noise is not None and s > 0 else None
-        x = step(x0, eps, alpha_t, alpha_s, eta, z)
+        x = step(guess, eps, alpha_t, alpha_s, eta, z)  # eq. 12
     yield Step(0, x, x, None)
 
 
 def sample(model: Model, schedule: Schedule, *, steps: int | Sequence[int] = 50,
            seeds: Sequence[int] | None = None, x_T: Tensor | None = None,
-           spacing: str = "trailing", batch_size: int = 64, progress: bool = True,
-           **options) -> Tensor:
+           spacing: str = "trailing",
+           labels: int | Sequence[int | None] | Tensor | None = None, guidance: float = 1.0,
+           batch_size: int = 64, progress: bool = True, **options) -> Tensor:
     """Run :func:`sample_iter` to its end: pictures of shape (N, C, H, W), on the CPU.
 
     Book: equations (6), (7) and (8).
 
     Args:
-        model, schedule, steps, seeds, x_T, spacing: as in :func:`sample_iter`.
-        batch_size: how many pictures the network sees at once; it changes the speed and
-            the memory, not the pictures.
+        model, schedule, steps, seeds, x_T, spacing, labels, guidance: as in :func:`sample_iter`.
+        batch_size: how many pictures the network sees at once, each twice where it is asked for
+            both noises; it changes the speed and the memory, not the pictures.
         progress: a bar over all network calls.
-        options: ``shape``, ``eta``, ``clip``, ``autocast``, ``device``, as in
+        options: ``shape``, ``eta``, ``order``, ``clip``, ``autocast``, ``device``, as in
             :func:`sample_iter`.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    seeds = _check_start(seeds, x_T)
-    n = len(seeds) if x_T is None else len(x_T)
-    calls = len(timesteps(schedule.T, steps, spacing))
+    n, transitions, walk = _walks(model, schedule, steps=steps, seeds=seeds, x_T=x_T,
+                                  spacing=spacing, labels=labels, guidance=guidance, **options)
     done = []
-    with _bar(calls * math.ceil(n / batch_size), progress) as bar:
+    with _bar(len(transitions) * math.ceil(n / batch_size), progress) as bar:
         for i in range(0, n, batch_size):
-            part = slice(i, i + batch_size)
-            for last in sample_iter(model, schedule, steps=steps, spacing=spacing,
-                                    seeds=None if seeds is None else seeds[part],
-                                    x_T=None if x_T is None else x_T[part], **options):
+            for last in walk(slice(i, i + batch_size)):
                 bar.update(last.t > 0)
             done.append(last.x.cpu())
     return torch.cat(done)
@@ -227,22 +333,22 @@ def noise_from_seeds(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
                         for seed in seeds])
 
 
-def _step_noise(seeds: list[int] | None, x_T: Tensor) -> Callable[[], Tensor]:
+def _step_noise(seeds: list[int], shape: tuple[int, ...]) -> Callable[[], Tensor]:
     """A source of z: each call draws the next one, image by image, from its own seed."""
-    if seeds is None:
-        raise ValueError("seeds must be given where eta is not 0, got None")
     # A stream of its own for each seed: with the seed itself the first z would be x_T.
     streams = [int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]) for seed in seeds]
     generators = [torch.Generator().manual_seed(seed) for seed in streams]
-    return lambda: torch.stack([torch.randn(x_T.shape[1:], generator=g) for g in generators])
+    return lambda: torch.stack([torch.randn(shape, generator=g) for g in generators])
 
 
 def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequence[int] = 100,
-           spacing: str = "trailing", convention: str = "source", autocast: str = "fp32",
+           spacing: str = "trailing", convention: str = "source",
+           labels: int | Sequence[int | None] | Tensor | None = None, guidance: float = 1.0,
+           autocast: str = "fp32",
            device: str | torch.device | None = None) -> Tensor:
     """From pictures to the noise that DDIM would draw them from (eq. 13, backwards).
 
-    Book: equation (7.3).
+    Book: equation (9.1).
 
     Args:
         model, schedule: as in :func:`sample_iter`.
@@ -252,6 +358,8 @@ def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequenc
         convention: the label at which the network is asked on the way from s up to t:
             ``"source"`` s, as eq. 13 is written (1 for s = 0, which no network has seen),
             or ``"destination"`` t, as diffusers does.
+        labels, guidance: as in :func:`sample_iter`: what the images show. Decoded with another
+            label, the start point gives another picture.
         autocast, device: as in :func:`sample_iter`.
 
     Returns:
@@ -259,9 +367,10 @@ def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequenc
     """
     if convention not in ("source", "destination"):
         raise ValueError(f"convention must be source or destination, got {convention!r}")
-    taus = timesteps(schedule.T, steps, spacing)
+    taus = timesteps(schedule, steps, spacing)
     device = _device(model, device)
-    network = _network(model, autocast, device)
+    network = _network(model, precision.resolve(autocast, device), device,
+                       _check_labels(model, labels, len(x0), guidance), guidance)
     x = x0.to(device)
     for t, s in reversed(pairs(taus)):
         alpha_s, alpha_t = schedule.at(s), schedule.at(t)
@@ -273,7 +382,7 @@ def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequenc
 def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
     """Spherical interpolation from x (weight 0) to y (weight 1), image by image (D.5).
 
-    Book: equation (7.2).
+    Book: equation (8.2).
 
     Args:
         x, y: the same shape (N, ...); each image is one vector.
@@ -285,13 +394,13 @@ def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
         raise ValueError(f"weight must be in [0, 1], got {weight}")
     a, b = x.flatten(1).double(), y.flatten(1).double()
     cosine = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
-    theta = torch.acos(cosine.clamp(-1, 1)).unsqueeze(1)
-    sin = torch.sin(theta)
+    omega = torch.acos(cosine.clamp(-1, 1)).unsqueeze(1)
+    sin = torch.sin(omega)
     # Parallel vectors, and one of length 0: the formula is 0/0 and the line does instead.
     near = ~(sin >= 1e-6)
     safe = torch.where(near, torch.ones_like(sin), sin)
-    wa = torch.where(near, torch.full_like(sin, 1 - weight), torch.sin((1 - weight) * theta) / safe)
-    wb = torch.where(near, torch.full_like(sin, weight), torch.sin(weight * theta) / safe)
+    wa = torch.where(near, torch.full_like(sin, 1 - weight), torch.sin((1 - weight) * omega) / safe)
+    wb = torch.where(near, torch.full_like(sin, weight), torch.sin(weight * omega) / safe)
     return (wa * a + wb * b).view_as(x).to(x.dtype)
 
 
@@ -334,13 +443,48 @@ def _device(model: Model, device: str | torch.device | None) -> torch.device:
     return torch.device("cpu")
 
 
-def _network(model: Model, autocast: str, device: torch.device) -> Callable[[Tensor, int], Tensor]:
+def _check_labels(model: Model, labels: int | Sequence[int | None] | Tensor | None, n: int,
+                  guidance: float) -> list[int | None] | None:
+    """One label an image, None where none are asked for."""
+    if isinstance(guidance, str) or not (math.isfinite(guidance) and guidance >= 0):
+        raise ValueError(f"guidance must be a finite number of at least 0, got {guidance!r}")
+    if labels is None:
+        if guidance != 1:
+            raise ValueError(f"labels must be given where guidance is not 1, got None with "
+                             f"guidance = {guidance}")
+        return None
+    classes = getattr(model, "classes", 0)
+    if not classes:
+        raise ValueError(f"labels must be None for a model without labels, one that has no "
+                         f"attribute classes above 0, got {labels!r}")
+    if isinstance(labels, Tensor):
+        labels = labels.tolist()
+    labels = [labels] * n if isinstance(labels, Integral) else list(labels)
+    if len(labels) != n:
+        raise ValueError(f"labels must be one an image, {n}, got {len(labels)}")
+    for label in labels:
+        if label is not None and not (isinstance(label, Integral) and 0 <= label < classes):
+            raise ValueError(f"every label must be a whole number in 0..{classes - 1}, or None, "
+                             f"got {label!r}")
+    return labels
+
+
+def _network(model: Model, chosen: str, device: torch.device, labels: list[int | None] | None,
+             guidance: float) -> Callable[[Tensor, int], Tensor]:
     """The model as a walk asks it: without gradients or dropout, one t for all, eps as x is."""
-    chosen = precision.resolve(autocast, device)
+    y, copies = (), 1
+    if labels is not None and guidance != 0:
+        known = [model.classes if label is None else int(label) for label in labels]
+        if guidance != 1:
+            known, copies = [model.classes] * len(known) + known, 2
+        y = (torch.tensor(known, device=device),)
 
     def network(x: Tensor, t: int) -> Tensor:
+        both = torch.cat([x, x]) if copies == 2 else x
+        levels = torch.full((len(both),), t, device=x.device)
         with _evaluating(model), torch.no_grad(), precision.computing_in(chosen, device):
-            return model(x, torch.full((len(x),), t, device=x.device)).to(x.dtype)
+            eps = model(both, levels, *y).to(x.dtype)
+        return guide(*eps.chunk(2), guidance) if copies == 2 else eps
 
     return network
 

@@ -14,7 +14,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-SPACINGS = ("leading", "trailing", "quadratic")
+SPACINGS = ("leading", "trailing", "quadratic", "log-snr")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +67,13 @@ class Schedule:
     def snr(self) -> Tensor:
         """Signal-to-noise ratio alpha_t / (1 - alpha_t) for t = 1..T, float64, shape (T,)."""
         return self.alpha[1:] / (1 - self.alpha[1:])
+
+    def half_log_snr(self) -> Tensor:
+        """ln(sqrt(alpha_t / (1 - alpha_t))) for t = 1..T, float64, shape (T,), decreasing.
+
+        DPM-Solver's lambda. At t = 0 it has no value: there is no noise.
+        """
+        return self.snr().log() / 2
 
     def at(self, t: int) -> float:
         """alpha_t as a Python float, for t in 0..T."""
@@ -189,11 +196,12 @@ def _check_T(T: int) -> None:
         raise ValueError(f"T must be a whole number of at least 1, got {T!r}")
 
 
-def timesteps(T: int, steps: int | Sequence[int], spacing: str = "trailing") -> list[int]:
+def timesteps(T: int | Schedule, steps: int | Sequence[int],
+              spacing: str = "trailing") -> list[int]:
     """The levels tau_1 < .. < tau_S that a sampler visits, out of 1..T (DDIM section 4.2, D.2).
 
     Args:
-        T: the schedule's number of levels.
+        T: the schedule's number of levels, or the schedule.
         steps: how many levels (1..T), or the levels themselves, strictly
             increasing, each in 1..T.
         spacing: where ``steps`` is a number S, one of
@@ -202,12 +210,16 @@ def timesteps(T: int, steps: int | Sequence[int], spacing: str = "trailing") -> 
             - ``"leading"``: 1 + floor(T i / S), i = 0..S-1, starts at 1 (the official code's
               uniform, where S divides T);
             - ``"quadratic"``: the official code's, dense near 0 and ending at 0.8 T, repeats
-              removed: from S = 50 of 1000 on it is shorter than asked.
+              removed: from S = 50 of 1000 on it is shorter than asked;
+            - ``"log-snr"``: T, 1 and what is nearest to even steps of the schedule's
+              :meth:`~Schedule.half_log_snr` between them, repeats removed (DPM-Solver, arXiv
+              2206.00927); a single step is from T. It needs the schedule in place of T.
 
     Raises:
         ValueError: more steps than T, fewer than 1, a list that does not increase
-            strictly inside 1..T, an unknown spacing.
+            strictly inside 1..T, an unknown spacing, ``"log-snr"`` without the schedule.
     """
+    schedule, T = (T, T.T) if isinstance(T, Schedule) else (None, T)
     _check_T(T)
     if spacing not in SPACINGS:
         raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
@@ -221,6 +233,12 @@ def timesteps(T: int, steps: int | Sequence[int], spacing: str = "trailing") -> 
         return [T * i // steps for i in range(1, steps + 1)]
     if spacing == "leading":
         return [1 + T * i // steps for i in range(steps)]
+    if spacing == "log-snr":
+        if schedule is None:
+            raise ValueError(f"T must be the schedule where spacing is log-snr, got {T}")
+        table = schedule.half_log_snr()
+        wanted = torch.linspace(table[-1], table[0], steps, dtype=torch.float64)
+        return sorted({int((table - value).abs().argmin()) + 1 for value in wanted})
     root = torch.linspace(0, math.sqrt(0.8 * T), steps, dtype=torch.float64)
     # The small addition keeps floor() from turning an exact 800 into 799.
     labels = (root**2 + 1e-9).floor().long().tolist()

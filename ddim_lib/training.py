@@ -7,6 +7,8 @@ theorem 1): the loss below, whatever sampler comes after.
 from __future__ import annotations
 
 import math
+import signal
+import time
 import zlib
 from collections.abc import Iterator
 from copy import deepcopy
@@ -18,27 +20,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ddim_lib import precision
-from ddim_lib.collectives import average, broadcast, check_same, stop_requests, wait
-from ddim_lib.files import check_zip, replacing
 from ddim_lib.pixels import to_float
-from ddim_lib.processes import is_first, rank, world_size
+from ddim_lib.runtime import precision
+from ddim_lib.runtime.collectives import average, broadcast, check_same, stop_requests, wait
+from ddim_lib.runtime.processes import is_first, rank, world_size
 from ddim_lib.schedule import Schedule
+from ddim_lib.storage.files import check_zip, replacing
 from ddim_lib.unet import UNet
 
 # What a checkpoint holds: all of it, or the run would go on differently.
-STATE = {"config", "run", "step", "model", "ema", "optimizer", "scaler", "generator", "global_rng",
-         "cuda_rng"}
+STATE = {"config", "run", "step", "record", "pending", "seconds", "model", "ema", "optimizer",
+         "scaler", "generator", "global_rng", "cuda_rng"}
 
 LOSS_WEIGHTS = ("1", "1/alpha")
 
 
 def noise_prediction_loss(model: nn.Module, schedule: Schedule, x0: Tensor,
                           generator: torch.Generator | None = None,
-                          weight: str = "1") -> Tensor:
+                          weight: str = "1", mean_weight: float = 0.0,
+                          y: Tensor | None = None) -> Tensor:
     """Steps 2 to 5 of training: the mean squared error of the noise over the batch and pixels.
 
-    Book: equations (5) and (3.3).
+    Book: equations (5), (7.3) and (12.1).
 
     Args:
         model: ``model(x, t) -> eps``.
@@ -47,17 +50,30 @@ def noise_prediction_loss(model: nn.Module, schedule: Schedule, x0: Tensor,
         generator: of t and eps, on x0's device.
         weight: of each image's squared error: ``"1"``, as in the papers, or ``"1/alpha"``,
             which makes it the squared error of the velocity, (v - F)^2.
+        mean_weight: how many times the squared error of each channel's mean is added, which is
+            otherwise one of the H*W directions of a channel. The least of the sum is where it was,
+            at the posterior mean.
+        y: labels, int64, shape (N,), for ``model(x, t, y)``; those that shall be left out are "no
+            label" in it already.
 
     Returns:
-        A scalar; with weight "1" it is 1.0 for a network that predicts no noise at all. (The
-        sum over pixels of the papers is this times C*H*W, which only scales the learning rate.)
+        A scalar; with weight "1" and mean_weight 0 it is 1.0 for a network that predicts no
+        noise at all. (The sum over pixels of the papers is this times C*H*W, which only scales
+        the learning rate.)
 
     Raises:
-        ValueError: another weight.
+        ValueError: another weight, or mean_weight is below 0.
     """
+    _check_mean_weight(mean_weight)
     if weight not in LOSS_WEIGHTS:
         raise ValueError(f"weight must be one of {', '.join(LOSS_WEIGHTS)}, got {weight!r}")
-    return _squared_error(model, schedule, x0, *_drawn(schedule, x0, generator), weight)
+    return _squared_error(model, schedule, x0, *_drawn(schedule, x0, generator), weight,
+                          mean_weight, y)
+
+
+def _check_mean_weight(mean_weight: float) -> None:
+    if not 0 <= mean_weight < math.inf:
+        raise ValueError(f"mean_weight must be at least 0, got {mean_weight}")
 
 
 def _drawn(schedule: Schedule, x0: Tensor, generator: torch.Generator | None):
@@ -66,14 +82,17 @@ def _drawn(schedule: Schedule, x0: Tensor, generator: torch.Generator | None):
 
 
 def _squared_error(model: nn.Module, schedule: Schedule, x0: Tensor, t: Tensor, eps: Tensor,
-                   weight: str = "1"):
+                   weight: str = "1", mean_weight: float = 0.0, y: Tensor | None = None) -> Tensor:
     x_t = schedule.add_noise(x0, t, eps)
-    error = model(x_t, t).float() - eps
+    error = model(x_t, t, *(() if y is None else (y,))).float() - eps
     if weight == "1/alpha":
         # The same picture seen as noise or as velocity: eps - eps_theta = sqrt(alpha) (v - F).
         # The root divides before the square, which would lose digits where alpha is small.
         error = error / schedule.signal(t, error.ndim).to(error.dtype)
-    return error.square().mean()
+    loss = error.square().mean()
+    if mean_weight:
+        loss = loss + mean_weight * error.mean(dim=(2, 3)).square().mean()
+    return loss
 
 
 @dataclass(frozen=True)
@@ -94,7 +113,11 @@ class TrainingConfig:
         flip: mirror half of the images, left to right.
         compile: run the network through torch.compile.
         loss_weight: ``"1"`` or ``"1/alpha"``, see :func:`noise_prediction_loss`.
-        seed: of the order of the data, t, noise and dropout.
+        mean_weight: at least 0, see there too.
+        label_dropout: with which probability a picture's label is left out of a step, in [0, 1),
+            so that the network learns to do without (p_uncond of Ho and Salimans, arXiv
+            2207.12598, algorithm 1). Without labels it does nothing.
+        seed: of the order of the data, t, noise, left out labels and dropout.
     """
 
     steps: int = 1000
@@ -108,6 +131,8 @@ class TrainingConfig:
     flip: bool = False
     compile: bool = False
     loss_weight: str = "1"
+    mean_weight: float = 0.0
+    label_dropout: float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -120,12 +145,30 @@ class TrainingConfig:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
         if self.warmup < 0:
             raise ValueError(f"warmup must be at least 0, got {self.warmup}")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+        for name in ("ema_decay", "label_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
         if self.loss_weight not in LOSS_WEIGHTS:
             raise ValueError(f"loss_weight must be one of {', '.join(LOSS_WEIGHTS)}, got "
                              f"{self.loss_weight!r}")
+        _check_mean_weight(self.mean_weight)
         precision.check(self.autocast)
+
+
+def _check_labels(labels: Tensor | None, n: int, classes: int) -> None:
+    if labels is None:
+        if classes:
+            raise ValueError(f"labels must be given for a network with {classes} of them, got None")
+        return
+    if not classes:
+        raise ValueError("labels must be None for a network without labels, got "
+                         f"{labels.dtype} of shape {tuple(labels.shape)}")
+    if labels.dtype not in (torch.int64, torch.uint8) or labels.shape != (n,):
+        raise ValueError(f"labels must be int64 or uint8 of shape ({n},), one an image, got "
+                         f"{labels.dtype} of shape {tuple(labels.shape)}")
+    for value in (labels.min().item(), labels.max().item()):
+        if not 0 <= value < classes:
+            raise ValueError(f"labels must be in 0..{classes - 1} for this network, got {value}")
 
 
 class Progress(NamedTuple):
@@ -141,13 +184,17 @@ class Progress(NamedTuple):
     loss: Tensor
 
 
+class Stopped(KeyboardInterrupt):
+    """A run was asked to stop, and has ended after a whole step and its checkpoint."""
+
+
 class Trainer:
     """A training run that can be stopped, saved and continued as if nothing had happened.
 
-    In several processes (:mod:`ddim_lib.processes`) each computes its part of the same batches:
-    images, t and noise are those of a run in one process, gradients are averaged before they are
-    clipped, and weights and averages stay equal everywhere. Only the masks of dropout differ from
-    one process's: they are drawn anew from (seed, step, rank) at each step.
+    In several processes (:mod:`~ddim_lib.runtime.processes`) each computes its part of the same
+    batches: images, t, noise and left out labels are those of a run in one process, gradients are
+    averaged before they are clipped, and weights and averages stay equal everywhere. Only the masks
+    of dropout differ from one process's: they are drawn anew from (seed, step, rank) at each step.
 
     Args:
         model: the network; moved to the device.
@@ -155,20 +202,26 @@ class Trainer:
         images: uint8, shape (N, C, H, W), kept on the device; made float batch by batch.
         config: see :class:`TrainingConfig`.
         device: ``"cuda"`` where there is one and it is left out, else ``"cpu"``.
+        labels: one an image for a network with labels, 0..classes - 1, int64 or uint8, shape (N,);
+            kept on the device.
 
     Raises:
-        ValueError: the network computes with another schedule, batch_size is not divisible by
-            the number of processes, or the processes differ in configuration, network, schedule
-            or images. (Weights may differ: the first one's are taken.)
+        ValueError: the network computes with another schedule, has labels and gets none or the
+            other way round, batch_size is not divisible by the number of processes, or the
+            processes differ in configuration, network, schedule, images or labels. (Weights may
+            differ: the first one's are taken.)
 
     Attributes:
         ema: a copy of the network with the averaged weights: the one to sample with.
         step: gradient steps done.
+        record: [{"step", "loss"}, ..], what :meth:`run` has recorded, before a resume too.
+        seconds: how long :meth:`run` has taken so far, likewise.
         precision: the type that autocast computes in: "bf16", "fp16" or "fp32".
     """
 
     def __init__(self, model: nn.Module, schedule: Schedule, images: Tensor,
-                 config: TrainingConfig, device: str | torch.device | None = None):
+                 config: TrainingConfig, device: str | torch.device | None = None,
+                 labels: Tensor | None = None):
         if images.dtype != torch.uint8 or images.ndim != 4:
             raise TypeError(f"images must be uint8 of shape (N, C, H, W), got {images.dtype} "
                             f"of shape {tuple(images.shape)}")
@@ -177,11 +230,18 @@ class Trainer:
                              f"got {config.batch_size}")
         if isinstance(model, UNet):
             model.check_schedule(schedule)
+        _check_labels(labels, len(images), getattr(model, "classes", 0))
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.config, self.schedule, self.step = config, schedule, 0
+        self.record, self.seconds = [], 0.0
+        self._pending = (0.0, 0)  # sum and number of the losses since the last entry
         self.model = model.to(self.device).train()
         self.ema = deepcopy(self.model).eval().requires_grad_(False)
         self.images = images.to(self.device)
+        self.labels = None if labels is None else labels.to(self.device, torch.int64)
+        self._crc32 = zlib.crc32(images.cpu().contiguous().numpy())
+        if labels is not None:
+            self._crc32 = zlib.crc32(self.labels.cpu().contiguous().numpy(), self._crc32)
         self.precision = precision.resolve(config.autocast, self.device)
         # Without loss scaling, gradients below 6e-8 vanish in fp16.
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
@@ -203,7 +263,6 @@ class Trainer:
             check_same("config", self.config)
             check_same("the run", self._identity())
             check_same("autocast", self.precision)
-            check_same("images (their CRC-32)", zlib.crc32(self.images.cpu().contiguous().numpy()))
             for network in (self.model, self.ema):
                 broadcast(network.state_dict().values())
         return slice(rank() * size // n, (rank() + 1) * size // n)
@@ -213,6 +272,14 @@ class Trainer:
 
         Seed and step alone decide which.
         """
+        x0 = to_float(self.images[self._positions()])
+        if self.config.flip:
+            mirror = torch.rand(len(x0), device=self.device, generator=self.generator) < 0.5
+            x0 = torch.where(mirror[:, None, None, None], x0.flip(3), x0)
+        return x0
+
+    def _positions(self) -> Tensor:
+        """Where the images of the present step stand among all."""
         size = self.config.batch_size
         per_epoch = len(self.images) // size
         epoch, position = divmod(self.step, per_epoch)
@@ -220,11 +287,7 @@ class Trainer:
             order = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
             self._order = torch.randperm(len(self.images), generator=order).to(self.device)
             self._epoch = epoch
-        x0 = to_float(self.images[self._order[position * size:(position + 1) * size]])
-        if self.config.flip:
-            mirror = torch.rand(size, device=self.device, generator=self.generator) < 0.5
-            x0 = torch.where(mirror[:, None, None, None], x0.flip(3), x0)
-        return x0
+        return self._order[position * size:(position + 1) * size]
 
     def train(self, until: int | None = None) -> Iterator[Progress]:
         """Gradient steps up to number ``until`` (the end where left out), one yield each."""
@@ -255,15 +318,21 @@ class Trainer:
 
     def _loss(self, x0: Tensor) -> Tensor:
         """Of this process's part; what is random is drawn for the whole batch, then cut."""
-        if world_size() == 1:
-            return noise_prediction_loss(self._run, self.schedule, x0, self.generator,
-                                         self.config.loss_weight)
-        of_dropout = np.random.SeedSequence([self.config.seed, self.step, rank()])
-        torch.manual_seed(int(of_dropout.generate_state(1)[0]))
+        if world_size() > 1:
+            of_dropout = np.random.SeedSequence([self.config.seed, self.step, rank()])
+            torch.manual_seed(int(of_dropout.generate_state(1)[0]))
         t, eps = _drawn(self.schedule, x0, self.generator)
         part = self._part
+        y = None if self.labels is None else self._some_labels()[part]
         return _squared_error(self._run, self.schedule, x0[part], t[part], eps[part],
-                              self.config.loss_weight)
+                              self.config.loss_weight, self.config.mean_weight, y)
+
+    def _some_labels(self) -> Tensor:
+        """The labels of the present step's images, some of them left out."""
+        y = self.labels[self._positions()]
+        left_out = torch.rand(len(y), device=self.device,
+                              generator=self.generator) < self.config.label_dropout
+        return torch.where(left_out, self.model.classes, y)
 
     def _averaged(self, loss: Tensor) -> Tensor:
         """Loss and gradients, each the mean over the processes: that of the whole batch.
@@ -281,47 +350,55 @@ class Trainer:
 
         Args:
             until: the step to stop at; the run's end where left out.
-            checkpoint: a file, written each ``every`` steps, at the end and on Ctrl-C, which
-                waits for the end of its step.
+            checkpoint: a file, written each ``every`` steps, at the end, and on Ctrl-C or SIGTERM,
+                which wait for the end of their step.
             every: steps between checkpoints.
             log_every: steps over which the recorded loss is a mean.
             progress: show the bar.
 
         Returns:
-            [{"step", "loss"}, ..], one entry for each ``log_every`` steps.
+            [{"step", "loss"}, ..], one entry for each ``log_every`` steps of this call, or of the
+            call that it goes on from.
 
         Raises:
+            Stopped: on Ctrl-C or SIGTERM.
             FloatingPointError: the loss is not finite. The last checkpoint stays as it was.
         """
         from tqdm.auto import tqdm
 
-        record, total, count = [], torch.zeros((), device=self.device), 0
         until = self.config.steps if until is None else until
+        first, before, begin = len(self.record), self.seconds, time.perf_counter()
+        total, count = torch.tensor(self._pending[0], device=self.device), self._pending[1]
         quiet = {} if progress and is_first() else {"disable": True}
-        with stop_requests() as asked, tqdm(total=until, initial=self.step, **quiet,
-                                           desc=f"training in {self.precision}") as bar:
+        with stop_requests((signal.SIGINT, signal.SIGTERM)) as asked, \
+                tqdm(total=until, initial=self.step, **quiet,
+                     desc=f"training in {self.precision}") as bar:
             for now in self.train(until):
                 total, count = total + now.loss, count + 1
                 bar.update()
                 if now.step % log_every == 0 or now.step == until:
                     mean = self._finite(total) / count
-                    record.append({"step": now.step, "loss": mean})
+                    self.record.append({"step": now.step, "loss": mean})
                     bar.set_postfix(loss=f"{mean:.4f}")
                     total, count = torch.zeros_like(total), 0
-                stop = asked()
-                if checkpoint and (stop or now.step % every == 0 or now.step == until):
-                    self._finite(total)
-                    self.save(checkpoint)
+                stop = asked() and now.step < until
+                if stop or now.step == until or (checkpoint and now.step % every == 0):
+                    self._pending = (self._finite(total), count)
+                    self.seconds = before + time.perf_counter() - begin
+                    if checkpoint:
+                        self.save(checkpoint)
                 if stop:
-                    raise KeyboardInterrupt
-        return record
+                    where = f", saved in {checkpoint}" if checkpoint else ""
+                    raise Stopped(f"Stopped at step {now.step:,} of {until:,}{where}")
+        return self.record[first:]
 
     def _identity(self) -> str:
         """What beside the configuration must be the same for a resume to be the same run."""
         network = getattr(self.model, "config", type(self.model).__name__)
         schedule = self.schedule
         return (f"{network}, schedule {schedule.name} {dict(schedule.parameters)} with "
-                f"T = {schedule.T}, images {tuple(self.images.shape)}")
+                f"T = {schedule.T}, images {tuple(self.images.shape)} with the CRC-32 "
+                f"{self._crc32:08x}")
 
     def _finite(self, loss: Tensor) -> float:
         """A sum of losses as a number; an error before anything good is overwritten."""
@@ -350,6 +427,7 @@ class Trainer:
     def _write(self, path: Path) -> None:
         state = {
             "config": asdict(self.config), "run": self._identity(), "step": self.step,
+            "record": self.record, "pending": self._pending, "seconds": self.seconds,
             "model": self.model.state_dict(), "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
             "generator": self.generator.get_state(), "global_rng": torch.get_rng_state(),
@@ -410,7 +488,8 @@ class Trainer:
         torch.set_rng_state(state["global_rng"])
         if state["cuda_rng"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"])
-        self.step = state["step"]
+        self.step, self.record = state["step"], state["record"]
+        self._pending, self.seconds = tuple(state["pending"]), state["seconds"]
 
     def _compiled(self):
         # One batch shape, so nothing dynamic; on a GPU the launches of a small network cost

@@ -40,6 +40,7 @@ class UNetConfig:
         prediction_type: what the last convolution computes, in diffusers' words: "epsilon", the
             noise; or "v_prediction", the velocity F of :func:`epsilon_from_v`, from which the
             network makes the noise before it answers.
+        classes: how many labels there are, 0..classes - 1; 0 for a network that takes none.
 
     Raises:
         ValueError: such a network cannot be built.
@@ -55,6 +56,7 @@ class UNetConfig:
     groups: int = 32
     label_offset: int = 1
     prediction_type: str = "epsilon"
+    classes: int = 0
 
     def __post_init__(self) -> None:
         # Lists come from JSON; tuples compare and hash.
@@ -69,6 +71,8 @@ class UNetConfig:
         if self.prediction_type not in PREDICTION_TYPES:
             raise ValueError(f"prediction_type must be one of {', '.join(PREDICTION_TYPES)}, got "
                              f"{self.prediction_type!r}")
+        if not isinstance(self.classes, int) or self.classes < 0:
+            raise ValueError(f"classes must be a whole number of at least 0, got {self.classes!r}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.resolution % self.divisor:
@@ -99,10 +103,16 @@ class UNetConfig:
 
 
 class UNet(nn.Module):
-    """eps_theta(x_t, t), the noise that a network sees in x_t.
+    """eps_theta(x_t, t), the noise that a network sees in x_t; or eps_theta(x_t, t, y).
 
     Call it with x of shape (N, C, H, W) and t in 1..T, int64, of shape (N,) (an int
     stands for all). It returns noise of the shape of x.
+
+    One with labels takes a third argument y, int64, of shape (N,) (an int stands for all):
+    0..classes - 1, or ``classes`` for "no label", which is what it takes where y is left out. Each
+    has a row in the table ``label_emb``, which is added to the embedding of the time (Ho and
+    Salimans, arXiv 2207.12598, section 3.2, train both in one network). The rows start at zero, so
+    that with the weights of a network without labels it answers what that one does.
 
     Args:
         config: what to build; the weights are drawn by :meth:`reset_parameters`.
@@ -129,6 +139,9 @@ class UNet(nn.Module):
         emb = 4 * c.ch
         self.temb = nn.Module()
         self.temb.dense = nn.ModuleList([nn.Linear(c.ch, emb), nn.Linear(emb, emb)])
+        if c.classes:  # of zeros given, since nn.Embedding's own would be drawn
+            self.label_emb = nn.Embedding.from_pretrained(torch.zeros(c.classes + 1, emb),
+                                                          freeze=False)
         self.conv_in = nn.Conv2d(c.in_channels, c.ch, 3, padding=1)
 
         def block(n_in: int, n_out: int) -> ResnetBlock:
@@ -185,6 +198,11 @@ class UNet(nn.Module):
         """(C, H, W) of the images that this network draws."""
         return (self.config.in_channels, self.config.resolution, self.config.resolution)
 
+    @property
+    def classes(self) -> int:
+        """How many labels it knows; as a y, "no label". 0 where it takes no y."""
+        return self.config.classes
+
     def check_schedule(self, schedule: Schedule) -> None:
         """Raise ValueError where a network in the v-form computes with another schedule."""
         if self.config.prediction_type == "v_prediction" and not torch.equal(
@@ -194,9 +212,10 @@ class UNet(nn.Module):
                              f"{schedule.name} {dict(schedule.parameters)}")
 
     def reset_parameters(self) -> None:
-        """Ho's initialisation: xavier-uniform, zero biases, every residual branch at zero.
+        """That of DDPM's code: xavier-uniform, zero biases, every residual branch at zero.
 
-        The network starts by predicting 0, so that the first loss is E[eps^2] = 1.
+        The network starts by predicting 0, so that the first loss is E[eps^2] = 1. The table of
+        labels starts at zero.
         """
         for module in self.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -208,30 +227,65 @@ class UNet(nn.Module):
             elif isinstance(module, AttnBlock):
                 nn.init.zeros_(module.proj_out.weight)
         nn.init.zeros_(self.conv_out.weight)
+        if self.classes:
+            nn.init.zeros_(self.label_emb.weight)
 
-    def forward(self, x: Tensor, t: Tensor | int) -> Tensor:
+    def forward(self, x: Tensor, t: Tensor | int, y: Tensor | int | None = None) -> Tensor:
         """The noise in x at t; see the class. (Call the network itself, as torch wants it.)
 
         Raises:
-            ValueError: x has not the network's own :attr:`image_shape`.
+            ValueError: x has not the network's own :attr:`image_shape`, or y is not one label an
+                image, or there is one for a network without labels. Values of a y on a GPU are
+                not looked at here, which would wait for it at each call.
         """
         if x.ndim != 4 or tuple(x.shape[1:]) != self.image_shape:
             raise ValueError(f"x must have shape (N, {', '.join(map(str, self.image_shape))}), "
                              f"got {tuple(x.shape)}")
         if isinstance(t, int):
             t = torch.full((x.shape[0],), t, device=x.device)
-        out = self.predict(x, t)
+        if y is not None:
+            self._check_labels(y, len(x))
+            if isinstance(y, int):
+                y = torch.full((x.shape[0],), y, device=x.device)
+        out = self.predict(x, t, y)
         if self.config.prediction_type == "epsilon":
             return out
         shape = (-1, 1, 1, 1)
         return epsilon_from_v(x, out.to(x.dtype), self.signal[t].view(shape).to(x.dtype),
                               self.noise[t].view(shape).to(x.dtype))
 
-    def predict(self, x: Tensor, t: Tensor) -> Tensor:
-        """What the layers compute of x and t (int64, shape (N,)): eps, or F in the v-form."""
+    def _check_labels(self, y: Tensor | int, n: int) -> None:
+        if not self.classes:
+            raise ValueError("y must be left out for a network without labels (classes = 0), got "
+                             f"{y.tolist() if isinstance(y, Tensor) else y!r}")
+        if not isinstance(y, int):
+            if not isinstance(y, Tensor) or y.dtype != torch.int64 or y.shape != (n,):
+                told = f"{y.dtype} of shape {tuple(y.shape)}" if isinstance(y, Tensor) else repr(y)
+                raise ValueError(f"y must be int64 of shape ({n},), one label an image, or one int "
+                                 f"for all, got {told}")
+            # A compiler cannot look at numbers, and a GPU would have to be waited for.
+            if y.device.type != "cpu" or torch.compiler.is_compiling():
+                return
+        values = [y] if isinstance(y, int) else y.tolist()
+        for value in values:
+            if not 0 <= value <= self.classes:
+                raise ValueError(f"y must be in 0..{self.classes}, of which {self.classes} is no "
+                                 f"label, got {value}")
+
+    def predict(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
+        """What the layers compute of x, t and y: eps, or F in the v-form.
+
+        Args:
+            x: shape (N, C, H, W).
+            t: int64, shape (N,).
+            y: int64, shape (N,); where left out, no label.
+        """
         emb = time_embedding(t - self.config.label_offset, self.config.ch)
         emb = emb.to(self.conv_in.weight.dtype)
         emb = self.temb.dense[1](F.silu(self.temb.dense[0](emb)))
+        if self.classes:
+            y = torch.full_like(t, self.classes) if y is None else y
+            emb = emb + self.label_emb(y).to(emb.dtype)
         emb = F.silu(emb)  # every block begins with it
 
         h = self.conv_in(x)
@@ -262,7 +316,7 @@ def epsilon_from_v(x: Tensor, v: Tensor, signal: Tensor, noise: Tensor) -> Tenso
         v   = sqrt(alpha_t) eps - sqrt(1 - alpha_t) x_0
         eps = sqrt(1 - alpha_t) x_t + sqrt(alpha_t) v
 
-    Book: equations (3.1) and (3.2).
+    Book: equations (7.1) and (7.2).
 
     At high t the second line is x_t itself but for a small part, so that eps follows the
     amplitude and the mean of x_t whatever the network says.

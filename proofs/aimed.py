@@ -14,15 +14,13 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-# (event, what its file is called, the same of the source): killed just before it happens.
+# (event, what its file is called): killed just before it happens.
 BEFORE = {
-    "a checkpoint is read": ("open", "checkpoint.pt", None),
-    "a record begins to wait": ("os.rename", ".loss.json.next", None),
-    "a checkpoint is renamed": ("os.rename", "checkpoint.pt", None),
-    "the waiting record is renamed": ("os.rename", "loss.json", ".loss.json.next"),
-    "the weights are renamed": ("os.rename", "*.safetensors", None),
-    "the last record is begun": ("os.mkdir", ".loss.json.*.tmp", None),
-    "the last record is renamed": ("os.rename", "loss.json", "loss.json"),
+    "a checkpoint is read": ("open", "checkpoint.pt"),
+    "a checkpoint is renamed": ("os.rename", "checkpoint.pt"),
+    "the weights are renamed": ("os.rename", "*.safetensors"),
+    "the record is begun": ("os.mkdir", ".loss.json.*.tmp"),
+    "the record is renamed": ("os.rename", "loss.json"),
 }
 # (files, the part of their size that is there): killed while they are written.
 WHILE = {
@@ -34,7 +32,7 @@ WHILE = {
 
 def kill_before(moment: str, count: int) -> None:
     """SIGKILL for this process at the ``count``-th such event."""
-    event, pattern, source = BEFORE[moment]
+    event, pattern = BEFORE[moment]
     left = count
 
     def hook(name, arguments):
@@ -44,7 +42,7 @@ def kill_before(moment: str, count: int) -> None:
         goal = Path(arguments[1] if event == "os.rename" else arguments[0])
         if event == "open" and "w" in (arguments[1] or ""):
             return
-        if goal.match(pattern) and (source is None or Path(arguments[0]).name == source):
+        if goal.match(pattern):
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)

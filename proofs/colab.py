@@ -27,8 +27,7 @@ from proofs.colab_compare import summary
 from proofs.colab_notebooks import Task, execute, tasks
 from proofs.colab_runtime import Listed, Reader, public
 from proofs.common import ROOT, Failed, record
-
-import address  # isort: skip  (in scripts)
+from scripts import address
 
 # IPython requires jedi, and Colab leaves it out. pip notices, since the library asks for ipywidgets
 # and that for IPython, and installs it with the parso that it needs; no notebook uses them.

@@ -11,10 +11,12 @@ import sys
 
 from proofs.common import ROOT
 
-sys.path += [str(ROOT / part) for part in ("scripts", "tests") if str(ROOT / part) not in sys.path]
+if str(ROOT / "tests") not in sys.path:
+    sys.path.append(str(ROOT / "tests"))
 
 import guard
-from normal_form import VIEW, views
+
+from scripts.notebooks.normal_form import VIEW, views
 
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?", re.IGNORECASE)
 SANITIZE = ROOT / "tests" / "sanitize.cfg"

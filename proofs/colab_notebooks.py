@@ -18,8 +18,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from proofs import colab_compare
 from proofs.colab_runtime import Reader
 from proofs.common import Failed
-
-import notebooks  # isort: skip  (in scripts, which colab_compare finds)
+from scripts.notebooks import execution
 
 ASSIGNMENTS = Path("book") / "assignments"
 # pip's and git's own; pip colours the word.
@@ -49,7 +48,7 @@ class Task:
     chapter: bool = False
 
 
-class Kernel(notebooks.Client):
+class Kernel(execution.Client):
     """Runs a notebook in a reader's kernel; nothing is cut short, however long it takes."""
 
     def __init__(self, notebook, reader: Reader):
@@ -79,13 +78,13 @@ def answered(released, source):
 
 def tasks(root: Path) -> list[Task]:
     """What is to be run: the chapters, the assignments as they are opened, and answered."""
-    found = [Task(path.stem, notebooks.read(path), chapter=True)
+    found = [Task(path.stem, execution.read(path), chapter=True)
              for path in sorted((root / "book").glob("*.ipynb"))]
     for path in sorted((root / ASSIGNMENTS).glob("*.ipynb")):
         source = root / "course" / "source" / path.stem / path.name
-        found.append(Task(f"{path.stem}, as opened", notebooks.read(path), opened=True))
-        found.append(Task(f"{path.stem}, answered", answered(notebooks.read(path),
-                                                             notebooks.read(source))))
+        found.append(Task(f"{path.stem}, as opened", execution.read(path), opened=True))
+        found.append(Task(f"{path.stem}, answered", answered(execution.read(path),
+                                                             execution.read(source))))
     return found
 
 

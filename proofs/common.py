@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 import ddim_lib
-from ddim_lib.files import replacing
-from ddim_lib.provenance import commit, hardware
+from ddim_lib.runtime.provenance import commit, hardware
+from ddim_lib.storage.files import replacing
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "data" / "results"

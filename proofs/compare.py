@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-DIFFER = {"seconds", "date", "commit"}  # what two equal runs may say differently
+DIFFER = {"seconds", "date", "commit", ".seconds"}  # what two equal runs may say differently
 
 
 def differences(one: Path, other: Path, preset: str) -> list[str]:
@@ -25,7 +25,7 @@ def differences(one: Path, other: Path, preset: str) -> list[str]:
         found += [f"what the {what} of {key}" for key in sorted({*a, *b} - DIFFER)
                   if a.get(key) != b.get(key)]
     states = [_flat(torch.load(p / "checkpoint.pt", weights_only=True)) for p in (one, other)]
-    found += [f"the checkpoint's {key}" for key in sorted({*states[0], *states[1]})
+    found += [f"the checkpoint's {key}" for key in sorted({*states[0], *states[1]} - DIFFER)
               if states[0].get(key) != states[1].get(key)]
     return found
 

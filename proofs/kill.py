@@ -171,10 +171,9 @@ def say(line: str) -> None:
 
 
 # In the order in which one run meets them.
-MOMENTS = ["a record begins to wait", "a checkpoint is begun", "the waiting record is renamed",
-           "a checkpoint is read", "a checkpoint is half written", "a checkpoint is renamed",
-           "the weights are written", "the weights are renamed", "the last record is begun",
-           "the last record is renamed"]
+MOMENTS = ["a checkpoint is begun", "a checkpoint is read", "a checkpoint is half written",
+           "a checkpoint is renamed", "the weights are written", "the weights are renamed",
+           "the record is begun", "the record is renamed"]
 
 
 def prove(folder: Path, *, kills: int = 20, steps: int = 400, every: int = 7, seed: int = 0,

@@ -21,8 +21,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from ddim_lib.datasets import cache_root
-from ddim_lib.provenance import commit
+from ddim_lib.runtime.provenance import commit
+from ddim_lib.storage.folders import cache_root
 from proofs.common import RESULTS, ROOT, Failed, record
 from proofs.mutation_runs import NOTICED, TESTS, Mutants, source_hash
 

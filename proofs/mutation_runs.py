@@ -22,15 +22,17 @@ from proofs.copies import export
 TESTS = {"schedule": ["schedule", "properties"],
          "metrics": ["metrics", "properties"],
          "precision": ["precision", "precision_details", "training"],
-         "sampling": ["sampling", "ode", "precision", "properties"],
-         "training": ["training", "training_details", "precision", "properties"]}
+         "sampling": ["sampling", "labels", "ode", "precision", "properties"],
+         "training": ["training", "training_details", "labels", "precision", "properties"]}
+# The folder of a module that does not lie in the library's own.
+FOLDERS = {"precision": "runtime/"}
 # Left out: whole commands and long walks, which would take minutes for each mutant that survives.
 SLOW = "bf16_draws or takes_it or a_command_computes or tiny_run"
 NOTICED = {"killed", "timeout", "segfault"}  # mutmut's words for a mutant that a test noticed
 CONFIGURATION = """
 [tool.mutmut]
 source_paths = ["ddim_lib"]
-only_mutate = ["ddim_lib/{module}.py"]
+only_mutate = ["{source}"]
 pytest_add_cli_args_test_selection = {tests}
 pytest_add_cli_args = [
   "-p", "no:cacheprovider", "-p", "no:nbval", "-p", "no:xdist", "-k", "not ({slow})"]
@@ -66,9 +68,14 @@ def committed(path: str) -> str:
                           capture_output=True).stdout.decode()
 
 
+def source_of(module: str) -> str:
+    """The file of a module, from the root of the repository."""
+    return f"ddim_lib/{FOLDERS.get(module, '')}{module}.py"
+
+
 def source_hash(module: str) -> str:
     """Of a module as it is in the last commit."""
-    return hashlib.sha256(committed(f"ddim_lib/{module}.py").encode()).hexdigest()
+    return hashlib.sha256(committed(source_of(module)).encode()).hexdigest()
 
 
 def tests_of(module: str) -> list[str]:
@@ -93,7 +100,7 @@ class Mutants:
 
     def __init__(self, module: str, folder: Path):
         self.module, self.folder = module, folder / module
-        self.meta = self.folder / "mutants" / "ddim_lib" / f"{module}.py.meta"  # mutmut's notes
+        self.meta = self.folder / "mutants" / f"{source_of(module)}.meta"  # mutmut's notes
 
     def prepare(self) -> None:
         """Make the copy, or a new one where it is no longer of what the last commit holds.
@@ -115,10 +122,9 @@ class Mutants:
 
     def wanted(self) -> dict[str, str]:
         """What a verdict depends on: module, tests, tool and how it is run."""
-        source = committed(f"ddim_lib/{self.module}.py")
-        tests = tests_of(self.module)
-        return {f"ddim_lib/{self.module}.py": undecorated(source), "tool": version("mutmut"),
-                "pyproject.toml": CONFIGURATION.format(module=self.module, slow=SLOW,
+        path, tests = source_of(self.module), tests_of(self.module)
+        return {path: undecorated(committed(path)), "tool": version("mutmut"),
+                "pyproject.toml": CONFIGURATION.format(source=path, slow=SLOW,
                                                        tests=json.dumps(tests)),
                 **{path: committed(path) for path in tests}}
 

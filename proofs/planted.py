@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import nbformat
 
-from ddim_lib.provenance import commit
+from ddim_lib.runtime.provenance import commit
 from proofs.common import ROOT, Failed, record
 from proofs.copies import export
 
@@ -47,7 +47,7 @@ def sampler(was: str, becomes: str, *chapters: str) -> Mistake:
     return Mistake((("sampling.py", was, becomes),), chapters)
 
 
-# Chapter 8 is no witness: its film has a narrow tolerance. The quickest chapters come first.
+# Chapter 10 is no witness: its film has a narrow tolerance. The quickest chapters come first.
 MISTAKES = {
     "alpha for alpha-bar": Mistake(
         (("schedule.py", "torch.cumprod(1 - beta, 0)", "1 - beta"),), ("01_noising",)),
@@ -57,15 +57,15 @@ MISTAKES = {
         ("06_ddim_and_ddpm",)),
     "an off-by-one subsequence": Mistake(
         (("schedule.py", "[T * i // steps for i", "[max(1, T * i // steps - 1) for i"),),
-        ("09_where_this_leads", "04_sampling")),
+        ("11_solvers", "04_sampling")),
     "the sampler replaced by noise": sampler(
         "yield Step(0, x, x, None)", "yield Step(0, torch.randn_like(x), x, None)",
-        "02_oracle", "09_where_this_leads", "04_sampling"),
+        "02_oracle", "11_solvers", "04_sampling"),
     "the sign of eps": sampler(
         "(x_t - math.sqrt(1 - alpha_t) * eps)", "(x_t + math.sqrt(1 - alpha_t) * eps)",
         "02_oracle", "01_noising"),
     "a root forgotten": sampler(
-        "x_s = math.sqrt(alpha_s) * x0", "x_s = alpha_s * x0", "02_oracle", "09_where_this_leads"),
+        "return math.sqrt(alpha_s) * x0", "return alpha_s * x0", "02_oracle", "11_solvers"),
     "eta ignored": sampler(
         "return eta * math.sqrt((1 - alpha_s)", "return 0.0 * math.sqrt((1 - alpha_s)",
         "06_ddim_and_ddpm"),
@@ -74,11 +74,11 @@ MISTAKES = {
         "06_ddim_and_ddpm"),
     "x0 from the alpha of the next level": sampler(
         "x0 = predict_x0(x, eps, alpha_t)", "x0 = predict_x0(x, eps, alpha_s)",
-        "02_oracle", "09_where_this_leads"),
+        "02_oracle", "11_solvers"),
     "the network asked at t - 1": sampler(
-        "model(x, torch.full((len(x),), t, device=x.device))",
-        "model(x, torch.full((len(x),), max(t - 1, 1), device=x.device))",
-        "02_oracle", "09_where_this_leads", "04_sampling"),
+        "levels = torch.full((len(both),), t, device=x.device)",
+        "levels = torch.full((len(both),), max(t - 1, 1), device=x.device)",
+        "02_oracle", "11_solvers", "04_sampling"),
     "signal and noise exchanged": Mistake(
         (("schedule.py", "return math.sqrt(a) * x0 + math.sqrt(1 - a) * noise",
           "return math.sqrt(1 - a) * x0 + math.sqrt(a) * noise"),), ("01_noising", "02_oracle")),

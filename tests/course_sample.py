@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-import address
 import nbformat
-from release import INSTALL, PLACE
+
+from course.release import INSTALL, PLACE
+from scripts import address
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "sample"

@@ -13,8 +13,9 @@ import re
 
 import numpy as np
 from nbval.plugin import IPyNbCell, IPyNbFile
-from normal_form import STATE, VIEW
 from PIL import Image
+
+from scripts.notebooks.normal_form import STATE, VIEW
 
 PICTURES = ("image/png", "image/jpeg")
 # Pictures inside HTML, a player's frames. sanitize.cfg hides them from nbval's own comparison.

@@ -9,9 +9,8 @@ import sys
 import torch
 
 #: The running test's name, by pytest; the folders that torch.compile and Matplotlib choose for
-#: themselves once and for all (Matplotlib where the home folder takes no files); PATH, before which
-#: grading in this process finds the environment's own programs.
-OWN = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "MPLCONFIGDIR", "PATH"}
+#: themselves once and for all (Matplotlib where the home folder takes no files).
+OWN = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "MPLCONFIGDIR"}
 
 
 def snapshot() -> dict[str, object]:

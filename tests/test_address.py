@@ -8,11 +8,12 @@ from collections import Counter
 from pathlib import Path
 from urllib.parse import unquote
 
-import address
-import leaks
 import pytest
 import yaml
 from test_pages import PAGES, SITE, missing
+
+from course.edition import leaks
+from scripts import address
 
 ROOT = Path(__file__).resolve().parent.parent
 # Links that can only be the project's own.

@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import ddim_lib
 from benchmarks import common, contestants, profile, quality
 from ddim_lib.presets import PRESETS
+from ddim_lib.storage.folders import data_folder
 from ddim_lib.training import Trainer, TrainingConfig
-from ddim_lib.weights import data_folder
 
 RESULTS = data_folder() / "results"
 

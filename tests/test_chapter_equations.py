@@ -34,7 +34,7 @@ def defined(chapter, *names, **given):
         if cell["cell_type"] != "code" or "%pip" in source:
             continue
         for node in ast.parse(source).body:
-            named = [node.name] if isinstance(node, ast.FunctionDef) else \
+            named = [node.name] if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else \
                 [t.id for t in getattr(node, "targets", []) if isinstance(t, ast.Name)]
             if set(named) & set(names):
                 exec(ast.unparse(node), space)
@@ -92,7 +92,7 @@ def test_the_chapters_loss_is_the_librarys():
     assert space["loss"].item() == pytest.approx(ours.item(), rel=1e-6)
 
 
-@pytest.mark.equation("7.1")
+@pytest.mark.equation("8.1")
 @pytest.mark.parametrize("weight", [0.0, 0.3, 0.5, 0.9])
 def test_the_straight_line_is_as_narrow_as_the_chapter_says(weight):
     """Its formula; and of independent points the deviation, 0.707 half way."""
@@ -103,10 +103,10 @@ def test_the_straight_line_is_as_narrow_as_the_chapter_says(weight):
     assert found.std().item() == pytest.approx(wide, rel=0.02)
 
 
-# Chapter 9's two heaps ----------------------------------------------------------------------------
+# Chapter 11's two heaps ---------------------------------------------------------------------------
 
 def heaps(*names):
-    return defined("09_where_this_leads", "share", "centre", "width", "kinds", "exact_eps",
+    return defined("11_solvers", "share", "centre", "width", "kinds", "exact_eps",
                    *names)[3:]
 
 
@@ -123,12 +123,12 @@ def quantiles(share_below, shares, t):
 SHARES = torch.linspace(0.03, 0.97, 21, dtype=torch.float64).view(-1, 1, 1, 1)
 
 
-@pytest.mark.equation("9.4")
+@pytest.mark.equation("11.4")
 @pytest.mark.parametrize("t", [1, 50, 300, 700, 1000])
 def test_the_exact_noise_is_the_mean_of_the_noise(t):
     """E[eps | x_t] by adding up over x_0 on a fine grid, from equation (1) and the two heaps."""
     _, exact_eps = heaps()
-    share, centre, width = defined("09_where_this_leads", "share", "centre", "width")
+    share, centre, width = defined("11_solvers", "share", "centre", "width")
     a = SCHEDULE.at(t)
     x0 = torch.linspace(-2.5, 2.5, 40_001, dtype=torch.float64)
     prior = (share * torch.distributions.Normal(centre, width).log_prob(x0[:, None]).exp()).sum(1)
@@ -140,7 +140,7 @@ def test_the_exact_noise_is_the_mean_of_the_noise(t):
         assert found.item() == pytest.approx(expected.item(), abs=1e-6)
 
 
-@pytest.mark.equation("9.5")
+@pytest.mark.equation("11.5")
 @pytest.mark.parametrize("t", [0, 1, 400, 1000])
 def test_the_share_below_is_the_integral_of_the_density(t):
     kinds, _, share_below = heaps("share_below")
@@ -151,7 +151,7 @@ def test_the_share_below_is_the_integral_of_the_density(t):
     assert 0.9 < area < 1
 
 
-@pytest.mark.equation("9.3", "9.5")
+@pytest.mark.equation("11.3", "11.5")
 @pytest.mark.parametrize("t", [100, 300, 500, 800, 950])
 def test_paths_of_equal_share_solve_the_ode_in_rho(t):
     """Where share_below stays the same, d x-bar / d rho is the exact noise."""
@@ -163,7 +163,28 @@ def test_paths_of_equal_share_solve_the_ode_in_rho(t):
     torch.testing.assert_close(speed, exact_eps(x[t], t), rtol=0, atol=2e-3)
 
 
-@pytest.mark.equation("9.7")
+@pytest.mark.equation("12.3")
+@pytest.mark.parametrize("t", [100, 500, 900])
+def test_what_a_label_adds_to_the_best_guess_is_the_gradient_of_a_classifier(t):
+    """p(y = 1 | x_t) from the densities themselves, its gradient by differences."""
+    chapter, = defined("12_labels_and_guidance", "Kinds", F=torch.nn.functional,
+                       centre=torch.tensor([-0.4, 0.4], dtype=torch.float64), width=0.3)
+    kinds, a = chapter(), SCHEDULE.at(t)
+    x, h = torch.linspace(-2, 2, 9, dtype=torch.float64), 1e-5
+
+    def log_p(x):
+        d = torch.distributions.Normal
+        there = [d(math.sqrt(a) * m, math.sqrt(a * 0.09 + 1 - a)).log_prob(x) for m in (-0.4, 0.4)]
+        return there[1] - torch.logaddexp(*there)
+
+    gradient = (log_p(x + h) - log_p(x - h)) / (2 * h)
+    place, level = x.view(-1, 1, 1, 1), torch.full((9,), t)
+    one = torch.ones(9, dtype=torch.int64)
+    added = (kinds(place, level, one) - kinds(place, level)).flatten()
+    torch.testing.assert_close(added, -math.sqrt(1 - a) * gradient, rtol=0, atol=1e-6)
+
+
+@pytest.mark.equation("13.2")
 @pytest.mark.parametrize("t", [100, 300, 500, 800, 950])
 def test_paths_of_equal_share_solve_the_probability_flow_ode(t):
     """In -ln alpha, the integral of beta dt; the score by differentiation of the log density."""
@@ -176,11 +197,11 @@ def test_paths_of_equal_share_solve_the_probability_flow_ode(t):
     torch.testing.assert_close(speed, -(x[t] + score) / 2, rtol=0, atol=2e-3)
 
 
-@pytest.mark.equation("9.8", "9.9")
+@pytest.mark.equation("13.3", "13.4")
 @pytest.mark.parametrize("t", [1, 300, 1000])
 def test_a_noised_picture_lies_on_flow_matchings_line(t):
     """x_t of equation (1), rescaled, is (1 - u) x_0 + u eps; its place moves with eps - x_0."""
-    rescaled, = defined("09_where_this_leads", "rescaled")
+    rescaled, = defined("13_where_this_leads", "rescaled")
     x0, eps = noise(2, 1, 3, 3), noise(2, 1, 3, 3, seed=1)
     y, u = rescaled(SCHEDULE.add_noise(x0, t, eps), t)
     torch.testing.assert_close(y, (1 - u) * x0 + u * eps, rtol=0, atol=1e-12)

@@ -16,21 +16,23 @@ from test_datasets import idx
 
 import ddim_lib
 from ddim_lib.cli import evaluate as cli_evaluate
-from ddim_lib.cli import main
+from ddim_lib.cli import main, together
 from ddim_lib.cli.sample import moment
 from ddim_lib.datasets import load
 from ddim_lib.metrics import SPACES, FrechetDistance
 from ddim_lib.pixels import to_float, to_uint8
 from ddim_lib.plotting import tile
 from ddim_lib.responses import amplitude_response, exact_mean_response, mean_response
-from ddim_lib.weights import available, data_folder, read_facts, save_weights
+from ddim_lib.storage.folders import data_folder
+from ddim_lib.weights import available, read_facts, save_weights
 
 SHIPPED = data_folder() / "weights" / "mnist.safetensors"
 
 
-def tiny(channels=1):
+def tiny(channels=1, classes=0):
     torch.manual_seed(0)
-    model = ddim_lib.UNet(ddim_lib.UNetConfig(8, channels, 16, (1, 2), 1, (4,), groups=8))
+    model = ddim_lib.UNet(ddim_lib.UNetConfig(8, channels, 16, (1, 2), 1, (4,), groups=8,
+                                              classes=classes))
     with torch.no_grad():
         for p in model.parameters():
             p += 0.1 * torch.randn(p.shape)
@@ -39,10 +41,11 @@ def tiny(channels=1):
 
 @pytest.fixture
 def ddim(capsys, monkeypatch, tmp_path):
-    """Runs a command in a fresh folder with two tiny networks: (code, stdout, stderr)."""
+    """Runs a command in a fresh folder with three tiny networks: (code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DDIM_DATA", str(tmp_path / "data"))
     save_weights("tiny.safetensors", tiny(), ddim_lib.linear(), seed=4)
+    save_weights("labelled.safetensors", tiny(classes=3), ddim_lib.linear())
     save_weights("colour.safetensors", tiny(3), ddim_lib.linear(20, 0.01, 0.3))
 
     def run(*arguments):
@@ -71,6 +74,9 @@ def pixels(path):
      {"seeds": [2**32 - 1], "spacing": "quadratic", "eta": "hat"}),
     (("--n", 2, "--steps", 3, "--spacing", "leading", "--clip"),
      {"seeds": [0, 1], "steps": 3, "spacing": "leading", "clip": True}),
+    (("--n", 2, "--steps", 5, "--order", 2), {"seeds": [0, 1], "steps": 5, "order": 2}),
+    (("--n", 2, "--steps", 4, "--spacing", "log-snr"),
+     {"seeds": [0, 1], "steps": 4, "spacing": "log-snr"}),
 ])
 def test_samples_are_the_librarys(options, same, ddim, tmp_path):
     code, out, err = ddim("sample", "--weights", "tiny.safetensors", *options, "--out", "a.npy",
@@ -83,9 +89,30 @@ def test_samples_are_the_librarys(options, same, ddim, tmp_path):
     assert torch.equal(stored["images"], expected) and len(stored) == 1
     facts = read_facts("new/folder/a.safetensors")
     assert facts["weights"] == "tiny" and facts["seeds"] == list(same["seeds"])
+    assert facts["order"] == same.get("order", 1)
     assert facts["eta"] == same.get("eta", 0) and facts["clip"] == same.get("clip", False)
     sheet = tile(expected, min(8, len(expected)))
     assert np.array_equal(pixels("a.png"), sheet.repeat(2, 0).repeat(2, 1))
+
+
+@pytest.mark.parametrize("options, same", [
+    (("--labels", 2), {"seeds": range(32), "labels": 2}),
+    (("--labels", "0-2", "--guidance", 2.5), {"seeds": range(3), "labels": [0, 1, 2],
+                                              "guidance": 2.5}),
+    (("--labels", "2,0,0,1", "--seeds", "5-8", "--eta", 1, "--batch-size", 3),
+     {"seeds": [5, 6, 7, 8], "labels": [2, 0, 0, 1], "eta": 1, "batch_size": 3}),
+    (("--labels", 1, "--n", 2, "--order", 2, "--guidance", 0),
+     {"seeds": [0, 1], "labels": 1, "order": 2, "guidance": 0}),
+])
+def test_pictures_by_their_labels_are_the_librarys(options, same, ddim):
+    code, out, err = ddim("sample", "--weights", "labelled.safetensors", "--steps", 3, *options,
+                          "--out", "a.safetensors", "--device", "cpu")
+    assert (code, err) == (0, "") and f"guidance {same.get('guidance', 1):g} (trailing)" in out
+    expected = ddim_lib.sample(tiny(classes=3), ddim_lib.linear(), steps=3, **same)
+    assert torch.equal(load_file("a.safetensors")["images"], expected)
+    facts, labels = read_facts("a.safetensors"), same["labels"]
+    wanted = [labels] * len(expected) if isinstance(labels, int) else labels
+    assert (facts["labels"], facts["guidance"]) == (wanted, same.get("guidance", 1))
 
 
 def test_the_batch_size_changes_no_picture(ddim, tmp_path):
@@ -157,7 +184,7 @@ def test_colours_stay_colours():
 
 # interpolate --------------------------------------------------------------------------------------
 
-@pytest.mark.equation("7.1", "7.2")
+@pytest.mark.equation("8.1", "8.2")
 @pytest.mark.parametrize("option", ["--slerp", "--lerp"])
 def test_an_interpolation_goes_from_one_seeds_picture_to_the_others(option, ddim):
     code, _, err = ddim("interpolate", "--weights", "tiny.safetensors", "--seeds", "3,8", option,
@@ -434,7 +461,7 @@ def test_out_of_memory_names_the_way_out(monkeypatch, ddim):
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\n many lines")
 
-    monkeypatch.setattr(ddim_lib, "sample", full)
+    monkeypatch.setattr(together, "sample", full)
     assert_error(ddim("interpolate", "--weights", "tiny.safetensors", "--out", "x.png"),
                  "a smaller --batch-size may help")
 
@@ -444,7 +471,7 @@ def test_ctrl_c_leaves_no_file(monkeypatch, ddim, tmp_path):
         raise KeyboardInterrupt
 
     before = files(tmp_path)
-    monkeypatch.setattr(ddim_lib, "sample", interrupted)
+    monkeypatch.setattr(together, "sample", interrupted)
     code, out, err = ddim("interpolate", "--weights", "tiny.safetensors", "--out", "x.png")
     assert (code, out, err.strip()) == (130, "", "Stopped.")
     assert files(tmp_path) == before

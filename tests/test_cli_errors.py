@@ -12,11 +12,13 @@ from test_cli import SHIPPED, ddim  # noqa: F401
 from test_cli_train import assert_error, files
 
 import ddim_lib
+from ddim_lib.cli import together
 from ddim_lib.cli.options import check_walk
 from ddim_lib.sampling import coefficients
 from ddim_lib.schedule import pairs, timesteps
 
 SAMPLE = ("sample", "--weights", "tiny.safetensors", "--n", "2", "--steps", "2")
+LABELLED = ("sample", "--weights", "labelled.safetensors", "--out", "x.png")
 BETWEEN = ("interpolate", "--weights", "tiny.safetensors", "--steps", "2")
 ENCODE = ("encode", "--weights", "tiny.safetensors", "--steps", "2", "--out", "x.npy")
 
@@ -87,7 +89,7 @@ def test_the_examples_of_good_input_pass(ddim, folder):  # noqa: F811
     ((*SAMPLE, "--eta", "nan", "--out", "x.png"), ("'--eta'", "'nan'")),
     ((*SAMPLE, "--eta", "inf", "--out", "x.png"), ("'--eta'", "'inf'")),
     ((*SAMPLE, "--spacing", "trialing", "--out", "x.png"),
-     ("'--spacing'", "leading, trailing, quadratic", "did you mean trailing?")),
+     ("'--spacing'", "leading, trailing, quadratic, log-snr", "did you mean trailing?")),
     # seeds
     (("sample", "--seeds", "-1", "--out", "x.png"), ("'--seeds'", "0..4294967295", "'-1'")),
     (("sample", "--seeds", "4294967296", "--out", "x.png"), ("'--seeds'", "0..4294967295")),
@@ -98,6 +100,18 @@ def test_the_examples_of_good_input_pass(ddim, folder):  # noqa: F811
     (("sample", "--seeds", "0-4294967295", "--out", "x.png"), ("'--seeds'", "at most 1,000,000")),
     (("sample", "--n", "0", "--out", "x.png"), ("'--n'", "0 is not in the range")),
     ((*SAMPLE, "--seeds", "1", "--out", "x.png"), ("--seeds and --n exclude each other",)),
+    # labels
+    ((*LABELLED, "--labels", "seven"), ("'--labels'", "whole numbers, as 7 or 0-9", "'seven'")),
+    ((*LABELLED, "--labels", "-1"), ("'--labels'", "whole numbers", "'-1'")),
+    ((*LABELLED, "--labels", "0-9999999"), ("'--labels'", "at most 1,000,000 labels")),
+    ((*LABELLED, "--labels", "0,3"), ("'--labels'", "must be in 0..2 for labelled, got 3")),
+    ((*LABELLED, "--labels", "0-2", "--n", "2"), ("'--labels'", "one a picture, 2, got 3")),
+    ((*LABELLED, "--labels", "1", "--guidance", "-1"), ("'--guidance'", "at least 0", "'-1'")),
+    ((*LABELLED, "--labels", "1", "--guidance", "inf"), ("'--guidance'", "'inf'")),
+    ((*LABELLED, "--guidance", "2"), ("--guidance needs --labels", "ddim sample --help")),
+    ((*SAMPLE, "--labels", "1", "--out", "x.png"),
+     ("'--labels'", "must be left out for tiny, a network without labels")),
+    (("weights", "convert", "labelled.safetensors", "x"), ("'OUT'", "classes must be 0")),
     # what is written, and how
     (SAMPLE, ("Missing option '--out'", "ddim sample --help")),
     ((*SAMPLE, "--out", "x.jpg"), ("'--out'", ".png or .gif or .mp4", "'x.jpg'")),
@@ -193,7 +207,7 @@ def test_the_folder_is_tried_before_the_work(ddim, folder, monkeypatch):  # noqa
 
     monkeypatch.setattr(tempfile, "TemporaryFile", denied)
     monkeypatch.setattr(ddim_lib, "sample_iter", None)
-    monkeypatch.setattr(ddim_lib, "sample", None)
+    monkeypatch.setattr(together, "sample", None)
     monkeypatch.setattr(ddim_lib, "encode", None)
     for command in ((*SAMPLE, "--out", "x.png"), (*BETWEEN, "--out", "x.png"),
                     (*ENCODE, "fits.png"), ("evaluate", "--n", "2", "--out", "x.json"),

@@ -10,15 +10,15 @@ import venv
 import zipfile
 from pathlib import Path
 
-import address
 import nbformat
 import pytest
-from normal_form import STATE, VIEW
 
 from proofs import colab, colab_compare, colab_notebooks, colab_runtime
 from proofs.colab_notebooks import Task
 from proofs.colab_runtime import Listed, Reader
 from proofs.common import Failed
+from scripts import address
+from scripts.notebooks.normal_form import STATE, VIEW
 
 ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = f"https://github.com/{address.configured(ROOT)}"

@@ -15,15 +15,16 @@ import pytest
 import torch
 from PIL import Image
 
-from ddim_lib import datasets, pictures
+from ddim_lib import datasets
 from ddim_lib.datasets import (
     DatasetNotFoundError,
-    data_root,
     load,
     load_folder,
     load_uint8,
+    pictures,
 )
 from ddim_lib.pixels import to_float, to_uint8
+from ddim_lib.storage.folders import data_root
 
 # Pixels ------------------------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from ddim_lib import download as module
-from ddim_lib.download import ChecksumError, DownloadError, download, verify
+from ddim_lib.storage import download as module
+from ddim_lib.storage.download import ChecksumError, DownloadError, download, verify
 
 CONTENT = random.Random(0).randbytes(200_000)
 MD5, SHA256 = hashlib.md5(CONTENT).hexdigest(), hashlib.sha256(CONTENT).hexdigest()
@@ -148,7 +148,7 @@ def test_without_pooch_the_error_says_what_to_install(serve, goal, monkeypatch):
 
 
 def test_pooch_is_imported_only_where_something_is_fetched():
-    code = ("import sys, ddim_lib, ddim_lib.download, ddim_lib.kanji, ddim_lib.published\n"
+    code = ("import sys, ddim_lib.datasets, ddim_lib.storage.download, ddim_lib.weights\n"
             "assert not {'pooch', 'requests'} & set(sys.modules)")
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
@@ -192,7 +192,8 @@ def test_a_redirection_is_followed(serve, goal):
 def test_a_download_that_is_stopped_leaves_nothing_under_the_name(number, serve, goal):
     """Ctrl-C leaves nothing at all; what a kill leaves goes with the next download."""
     server = serve(breaks=[150_000], pause=60)
-    code = ("import signal, sys; from pathlib import Path; from ddim_lib import download as d\n"
+    code = ("import signal, sys; from pathlib import Path\n"
+            "from ddim_lib.storage import download as d\n"
             "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             "d.CHUNK = 10_000; d.download([sys.argv[1]], Path(sys.argv[2]), md5=sys.argv[3])")
     process = subprocess.Popen([sys.executable, "-c", code, server.url, str(goal), MD5],
@@ -262,7 +263,7 @@ def test_a_disk_that_takes_nothing_is_not_called_a_failed_source(serve, goal, mo
 
     first, second = serve(), serve()
     with monkeypatch.context() as patch:
-        patch.setattr("ddim_lib.files.os.fsync", full)
+        patch.setattr("ddim_lib.storage.files.os.fsync", full)
         with pytest.raises(OSError, match="No space left on device: '.*deep/file.bin'") as caught:
             download([first.url, second.url], goal, md5=MD5)
     assert not isinstance(caught.value, DownloadError) and second.asked == []

@@ -14,10 +14,9 @@ from test_download import CONTENT, MD5, goal, impatient, serve  # noqa: F401
 from test_training import assert_same, everything, run, trainer
 from test_weights import network
 
-from ddim_lib.cli import run as cli_run
-from ddim_lib.download import DownloadError, download
-from ddim_lib.files import after, check_zip, replacing, waiting, why_not_written
 from ddim_lib.schedule import linear
+from ddim_lib.storage.download import DownloadError, download
+from ddim_lib.storage.files import check_zip, replacing, why_not_written
 from ddim_lib.weights import load_weights, read_facts, save_weights
 from proofs import kill
 from proofs.compare import differences
@@ -34,7 +33,7 @@ def test_a_run_that_is_killed_three_times_equals_the_undisturbed_one(tmp_path):
     kill.draw_pictures(tmp_path / "pictures")
     whole, killed = (kill.Run(tmp_path / name, 24, 3) for name in ("whole", "killed"))
     whole.finish()
-    assert killed.kill_at("the waiting record is renamed", 1)
+    assert killed.kill_at("a checkpoint is renamed", 2)
     half = (whole.out / "checkpoint.pt").stat().st_size // 2
     assert killed.kill_at("a checkpoint is half written", half)
     assert killed.kills[1]["unfinished"] == ["checkpoint.pt"]
@@ -84,49 +83,21 @@ def test_what_a_killed_writer_left_goes_with_the_next_writing(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted([path, other, lives])
 
 
-def test_a_record_is_in_place_only_after_its_file(tmp_path):
-    log = tmp_path / "loss.json"
-    log.write_text("old")
-    with after(log, "new"):
-        assert (log.read_text(), waiting(log).read_text()) == ("old", "new")
-    assert log.read_text() == "new" and list(tmp_path.iterdir()) == [log]
-    with pytest.raises(OSError, match="full"), after(log, "newer"):
-        raise OSError("full")
-    assert log.read_text() == "new" and list(tmp_path.iterdir()) == [log]
-
-
-@pytest.mark.parametrize("first", [True, False], ids=["first checkpoint", "a later one"])
-def test_a_record_that_still_waits_is_taken_with_its_checkpoint(first, tmp_path, capsys):
-    run, log = {"data": "d"}, tmp_path / "loss.json"
-    told = '{"data": "d", "seconds": 1, "step": %d, "loss": [{"step": 2, "loss": 1}], ' \
-           '"pending": {"sum": 0.5, "count": %d}}'
-    waiting(log).write_text(told % (4, 2))
-    if not first:
-        log.write_text(told % (3, 1))
-        assert cli_run.read_run(log, run, 3)["pending"]["count"] == 1
-        assert waiting(log).exists()
-    assert cli_run.read_run(log, run, 4)["pending"]["count"] == 2
-    assert list(tmp_path.iterdir()) == [log] and capsys.readouterr().err == ""
-
-
 # A full disk -------------------------------------------------------------------------------------
 
 def lengths(size, n=8):
     return sorted({0, 1, size // 2, size - 1, *random.Random(0).sample(range(size), n)})
 
 
-@pytest.mark.parametrize("kind", ["checkpoint", "weights", "record"])
+@pytest.mark.parametrize("kind", ["checkpoint", "weights"])
 def test_wherever_the_disk_is_full_the_old_file_stays(kind, tmp_path):
     path, t, net = tmp_path / "old", trainer(), network()
 
     def write():
         if kind == "checkpoint":
             t.save(path)
-        elif kind == "weights":
-            save_weights(path, net, linear())
         else:
-            with after(path, "x" * 9000):
-                pass
+            save_weights(path, net, linear())
 
     write()
     before = path.read_bytes()
@@ -243,7 +214,7 @@ def test_a_flipped_header_of_weights_is_a_clear_error_or_still_a_network(tmp_pat
 def test_a_folder_with_a_files_name_is_told_before_the_training(name, ddim, tmp_path,  # noqa: F811
                                                                  monkeypatch):
     (tmp_path / "run" / name).mkdir(parents=True)
-    monkeypatch.setattr("ddim_lib.cli.train.train_until_the_end", None)
+    monkeypatch.setattr("ddim_lib.training.Trainer.run", None)
     assert_error(ddim(*TINY, "--out", "run"), "'--out'", f"run already holds a run ({name})")
     assert_error(ddim(*TINY, "--out", "run", "--force"),
                  f"--out run/{name} cannot be written: a folder has its name")
@@ -270,8 +241,8 @@ def test_a_loss_that_turns_nan_keeps_the_last_checkpoint_and_the_older_weights(
     with monkeypatch.context() as patch:
         patch.setattr(torch.optim.Adam, "step", spoil)
         result = ddim(*command, "run", "--force")
-    assert_error(result, "the loss is not finite at step 6", "a smaller --lr than 0.002",
-                 "the last checkpoint is untouched")
+    assert_error(result, "the loss is nan at step 6", "a smaller lr than 0.002",
+                 "The last checkpoint is untouched")
     assert (tmp_path / "run" / "digits.safetensors").read_bytes() == weights
     assert torch.load(tmp_path / "run" / "checkpoint.pt")["step"] == 4
     assert ddim(*command, "run", "--resume")[0] == 0

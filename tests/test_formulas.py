@@ -3,9 +3,10 @@
 import re
 from xml.etree import ElementTree
 
-import assignments
 import pytest
-from grading import formulas
+
+from course import assignments
+from course.grader import formulas
 
 CELL = '<div class="text_cell_render border-box-sizing rendered_html">\n{}\n</div>'
 HOSTILE = [

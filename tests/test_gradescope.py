@@ -1,7 +1,7 @@
 """The zips for Gradescope, in a stand-in for its container: setup.sh, run_autograder, results.json.
 
-Root runs them in namespaces of its own (tests/container.py), once with and once without the leave
-to create more; another user runs them as they are. torch and the other packages come from this
+Root runs them twice: where bubblewrap works, and where it may create no namespaces, as in most
+containers; another user runs them as they are. torch and the other packages come from this
 environment, the library from the zip.
 """
 
@@ -11,28 +11,32 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 import zipfile
 from pathlib import Path
 
-import assignments
 import course_sample
 import nbformat
 import psutil
 import pytest
 import submissions
 from click.testing import CliRunner
-from container import CANNOT
-from gradescope import main
-from grading import gradescope_run, isolation, points
 from test_planted import submission as reference
+
+from course import assignments
+from course.grader import points
+from course.grader.gradescope import run
+from course.grader.gradescope.__main__ import main
+from course.grader.sandbox import cage
 
 ROOT = Path(__file__).resolve().parent.parent
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+PACKAGES = [path for path in sys.path if path.endswith("-packages")]
+BWRAP = shutil.which("bwrap")  # another one may stand before it in the stand-in's PATH
 LEFT = "ddim-gradescope-test-left-running"
 LIMITS = {"cell": 5, "total": 60, "memory": 2**30}
+FORBIDDEN = "#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2; exit 1\n"
 pytestmark = pytest.mark.slow
 
 # What it could read and do comes back in the message of the failed test.
@@ -42,7 +46,7 @@ def cube(x):
     def tried(what):
         try:
             return bool(what() or True)
-        except OSError:
+        except (OSError, ValueError):
             return False
     got = {{
         "source": tried(lambda: os.listdir("{place}/source")),
@@ -51,7 +55,8 @@ def cube(x):
         "link": tried(lambda: os.symlink("/etc/passwd", "{place}/results/results.new")),
         "earlier": tried(lambda: open("{place}/submission_metadata.json").read()),
         "root": os.getuid() == 0,
-        "grader": tried(lambda: open(f"/proc/{{os.getppid()}}/environ", "rb").read()),
+        "grader": any(tried(lambda: open(f"/proc/{{p}}/environ").read().index("AUTOGRADER"))
+                      for p in os.listdir("/proc") if p.isdigit()),
     }}
     if os.fork() == 0:  # a process whose parent ends at once belongs to nobody
         os.setsid()
@@ -71,6 +76,12 @@ while True:
 """
 
 
+def closed(path: str) -> Path | None:
+    """The outermost folder on the way to `path` that only its owner may enter."""
+    way = [*reversed(Path(path).resolve().parents), Path(path).resolve()]
+    return next((folder for folder in way if not folder.stat().st_mode & 0o001), None)
+
+
 class StandIn:
     """A folder like /autograder, from an assignment's zip."""
 
@@ -78,7 +89,11 @@ class StandIn:
         # Not below pytest's folder, which no other user may enter.
         self.place = Path(tempfile.mkdtemp(prefix="gs-"))
         self.place.chmod(0o755)
-        self.forbid = "1" if forbid else "0"
+        self.forbid = forbid
+        (self.place / "bin").mkdir()
+        if forbid:
+            (self.place / "bin" / "bwrap").write_text(FORBIDDEN)
+            (self.place / "bin" / "bwrap").chmod(0o755)
         with zipfile.ZipFile(archive) as zipped:
             zipped.extractall(self.place / "source")
             self.modes = {m.filename: m.external_attr >> 16 for m in zipped.infolist()}
@@ -91,31 +106,32 @@ class StandIn:
         (self.place / "submission_metadata.json").write_text(json.dumps({"id": 1, "users": users}))
 
     def command(self, *command: str, **more) -> subprocess.CompletedProcess:
-        beside = str(Path(sys.executable).parent)  # alembic, which nbgrader starts by its name
         environment = os.environ | {
             "AUTOGRADER": str(self.place), "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0",
-            "PATH": os.pathsep.join([str(self.place / "bin"), beside, os.environ["PATH"]]),
+            "PATH": os.pathsep.join([str(self.place / "bin"), os.environ["PATH"]]),
         } | more
-        if AS_ROOT:
-            program = str(ROOT / "tests" / "container.py")
-            there = [sys.base_prefix, sys.prefix, str(ROOT)]
-            command = (sys.executable, program, self.forbid, *there, "--", *command)
+        if AS_ROOT:  # the other user can reach Python and its packages, as in an image
+            around = []
+            for path in (sys.base_prefix, sys.prefix, *PACKAGES):
+                if place := closed(path):
+                    between = [p for p in Path(path).parents if p.is_relative_to(place)]
+                    around += ["--tmpfs", place] if place not in around else []
+                    around += [x for p in reversed(between) for x in ("--dir", p)]
+                    around += ["--bind", path, path]
+            command = (BWRAP, "--dev-bind", "/", "/", *map(str, around), "--", *command)
         done = subprocess.run(
             command, cwd=self.place, env=environment, capture_output=True, text=True, timeout=300
         )
-        if done.returncode == CANNOT:
-            pytest.skip("this system does not let root make a container")
         return done
 
     def setup(self) -> None:
         """Run setup.sh; the environment that it makes sees this one's packages."""
-        (self.place / "bin").mkdir()
         stub = self.place / "bin" / "python3"
-        packages = sysconfig.get_path("purelib")
+        packages = "\\n".join(PACKAGES)
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
         stub.write_text(
             f'#!/bin/sh\nif [ "$1 $2" = "-m venv" ]; then {sys.executable} -m venv --without-pip '
-            f'"$3"\necho {packages} > "$3"/lib/{version}/site-packages/stand-in.pth\n'
+            f'"$3"\nprintf "{packages}\\n" > "$3"/lib/{version}/site-packages/stand-in.pth\n'
             f'else exec {sys.executable} "$@"; fi\n'
         )
         stub.chmod(0o755)
@@ -155,10 +171,10 @@ def maker(zips, tmp_path_factory):
     return submissions.Maker(assignments.load("sample", folder, zips["course"]))
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["namespaces", "none"])
+@pytest.fixture(scope="module", params=[False, True], ids=["cage", "own user"])
 def stand_in(zips, request):
-    if not AS_ROOT and (request.param or "files" not in isolation.places([])["measures"]):
-        pytest.skip("without root: only where users may create namespaces")
+    if submissions.WITHOUT or request.param and not AS_ROOT:
+        pytest.skip(submissions.WITHOUT or "only root has another user run submissions")
     made = StandIn(zips["sample"], request.param)
     try:
         made.setup()
@@ -203,7 +219,7 @@ def test_results_are_those_of_make_grade(stand_in, zips, maker, tmp_path):
     names = ["right", "blank", "raises", "answer deleted"]
     for name in names:
         submissions.write(broken[name], tmp_path / "inbox" / name / "sample.ipynb")
-    command = [sys.executable, str(ROOT / "scripts" / "grade.py"), str(tmp_path / "inbox"),
+    command = [sys.executable, "-m", "course.grader", str(tmp_path / "inbox"),
                "--out", str(tmp_path / "out"), "--course", str(zips["course"])]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     with (tmp_path / "out" / "points.csv").open(encoding="utf-8", newline="") as file:
@@ -221,8 +237,8 @@ def test_results_are_those_of_make_grade(stand_in, zips, maker, tmp_path):
         assert content["stdout_visibility"] == "hidden" and "score" not in content
         written = "you left it blank" if name == "blank" else "graded by hand"
         assert f"words (3 points): {written}; no part of this score" in content["output"]
-        assert "Handed in by Ada (ada@example.org)" in said and "Isolation: " in said
-        assert ("NOT on this system" in said) == (stand_in.forbid == "1")
+        assert "Handed in by Ada (ada@example.org)" in said
+        assert (run.OWN_USER if stand_in.forbid else cage.CAGED) in said
 
 
 def test_a_hostile_submission_reads_no_test_and_writes_no_result(stand_in, maker):
@@ -259,7 +275,7 @@ def test_a_grader_that_fails_says_so(stand_in, maker):
         content, said = stand_in.grade(a=text(maker.answered()))
     finally:
         source.write_bytes(kept)
-    assert content["score"] == 0 and content["output"] == gradescope_run.FAILED
+    assert content["score"] == 0 and content["output"] == run.FAILED
     (why,) = content["tests"]
     assert (why["visibility"], why["score"]) == ("hidden", 0) and "Traceback" in said
     python = stand_in.place / "venv" / "bin" / "python"
@@ -268,24 +284,20 @@ def test_a_grader_that_fails_says_so(stand_in, maker):
         content, said = stand_in.grade(a=text(maker.answered()))
     finally:
         python.with_name("away").rename(python)
-    assert content["score"] == 0 and content["output"] == gradescope_run.FAILED
+    assert content["score"] == 0 and content["output"] == run.FAILED
     assert "Did setup.sh run to its end" in said
 
 
-def test_nothing_is_graded_where_the_tests_would_be_open():
-    for user, measures, fine in ((None, ["limits"], False), (None, ["namespaces"], False),
-                                 (5, ["limits"], True), (None, ["files"], True)):
-        settings = {"user": user, "measures": measures}
-        if fine:
-            gradescope_run.may_run(settings)
-        else:
-            with pytest.raises(gradescope_run.Unsafe, match="could read the tests"):
-                gradescope_run.may_run(settings)
+def test_nothing_is_graded_where_the_tests_would_be_open(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run.protection(tmp_path, root=True) == (None, run.USER)
+    with pytest.raises(run.Unsafe, match="could read the tests.*there is no bwrap"):
+        run.protection(tmp_path, root=False)
 
 
 def test_a_reference_of_the_book_gets_all_points_there(zips, tmp_path):
-    if not AS_ROOT and "files" not in isolation.places([])["measures"]:
-        pytest.skip("without root: only where users may create namespaces")
+    if submissions.WITHOUT:
+        pytest.skip(submissions.WITHOUT)
     made = StandIn(zips["noise"], forbid=AS_ROOT)
     try:
         made.setup()

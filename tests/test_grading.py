@@ -1,29 +1,26 @@
 """A folder of submissions, each broken in its own way, through the commands of the guide."""
 
 import csv
-import json
 import os
-import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-import assignments
 import course_sample
 import nbformat
 import psutil
 import pytest
 import submissions
-from grading import isolation
-from grading.reading import outputs
-from grading.work import unshadowed
+
+from course import assignments
+from course.grader.intake.reading import outputs
+from course.grader.sandbox import cage
+from course.grader.sandbox.work import unshadowed
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_SECONDS, TOTAL_SECONDS, LONGEST = 5, 60, 600
 FULL = {"square": 2, "cube": 3, "words": None, "total": 2}
 NO_CUBE = FULL | {"cube": 0}
-LINUX = sys.platform == "linux"
 # The points of each submission by question; None is a written answer that is still open.
 EXPECTED = {
     "right": FULL,
@@ -92,7 +89,7 @@ REASONS = {
     "empty folder": "the folder is empty",
     "link": "a link, not a file",
 }
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, submissions.NEEDS_CAGE]
 
 
 def grade(place: Path, *options: str, **settings) -> subprocess.CompletedProcess:
@@ -164,7 +161,7 @@ def test_the_batch_ends_and_every_submission_has_its_rows(place, batch, rows):
     assert {row["student"] for row in rows} == set(EXPECTED) | set(REASONS)
     totals = table(place / "out" / "totals.csv")
     assert len(totals) == len(EXPECTED) + len(REASONS)
-    assert "Isolation: " in done.stdout
+    assert cage.CAGED in done.stdout
     assert seconds < LONGEST
 
 
@@ -342,7 +339,7 @@ def test_points_by_hand_stand_for_that_file_and_that_maximum_alone(place, tmp_pa
 
 
 def test_a_sheet_in_another_encoding_is_a_clear_error(tmp_path):
-    from grading import points
+    from course.grader import points
 
     (tmp_path / "graded.csv").write_bytes("student;note\nann;schön\n".encode("cp1252"))
     with pytest.raises(points.Wrong, match="graded.csv is not in UTF-8: save it again"):
@@ -352,9 +349,9 @@ def test_a_sheet_in_another_encoding_is_a_clear_error(tmp_path):
 def test_a_page_that_cannot_be_made_takes_no_points_with_it(tmp_path, monkeypatch):
     from types import SimpleNamespace
 
-    from grading import batch, gradebook, report
+    from course.grader import batch, feedback, report
 
-    monkeypatch.setattr(gradebook, "refused", lambda *_: 1 / 0)
+    monkeypatch.setattr(feedback, "refused", lambda *_: 1 / 0)
     made = report.Report(SimpleNamespace(out=tmp_path))
     with pytest.raises(ZeroDivisionError):
         made.write([batch.Job("ann", why="no notebook"), batch.Job("bob", why="no notebook")])
@@ -362,12 +359,17 @@ def test_a_page_that_cannot_be_made_takes_no_points_with_it(tmp_path, monkeypatc
     assert len(table(tmp_path / "points.csv")) == 2
 
 
-def test_a_source_with_other_cells_needs_another_folder(place, rows, tmp_path):
+def test_a_source_with_other_cells_is_graded_anew(place, tmp_path):
+    submissions.write(nbformat.read(place / "inbox" / "right" / "sample.ipynb", 4),
+                      tmp_path / "inbox" / "ann" / "sample.ipynb")
     notebook = course_sample.source()
-    notebook.cells.insert(5, course_sample.locked("new", "# given: new\nx = 1"))
-    course = course_sample.course(tmp_path, notebook)
-    done = grade(place / "inbox", out=place / "out", course=course)
-    assert done.returncode != 0 and "choose another folder" in done.stderr
+    notebook.cells.insert(6, course_sample.test("square-2", "# test: square-2\nassert 1 == 2", 1))
+    for course, square in ((place / "course", "2"), (course_sample.course(tmp_path, notebook), "2"),
+                           (place / "course", "2")):
+        done = grade(tmp_path / "inbox", out=tmp_path / "out", course=course)
+        assert done.returncode == 0 and "1/1 ann sample" in done.stdout, done.stderr
+        row = next(r for r in table(tmp_path / "out" / "points.csv") if r["question"] == "square")
+        assert row["points"] == square and row["max"] == ("3" if course.parent == tmp_path else "2")
 
 
 def test_what_is_beside_a_good_notebook_costs_nothing(place, tmp_path):
@@ -384,57 +386,6 @@ def test_what_is_beside_a_good_notebook_costs_nothing(place, tmp_path):
     (total,) = table(tmp_path / "out" / "totals.csv")
     assert (total["points"], total["open"]) == ("7", "1")
     assert "sample (2).ipynb: the file is empty" in total["note"]
-
-
-@pytest.mark.skipif(not LINUX or not shutil.which("unshare"), reason="namespaces are Linux's")
-def test_code_sees_and_changes_nothing_outside_and_has_no_network(tmp_path):
-    """Skipped parts are those that this system does not allow, which the grader says too."""
-    from grading import isolation, kernel
-
-    hidden = tmp_path / "hidden"
-    hidden.mkdir()
-    (hidden / "tests.txt").write_text("secret")
-    settings = isolation.places([hidden])
-    work = tmp_path / "w"
-    work.mkdir()
-    shut_in = kernel.Kernel(work, kernel.Limits(memory=2**30), settings)
-    try:
-        tried = shut_in.run(TRIES.format(hidden=str(hidden), checkout=str(ROOT)), 30)
-        shown = "".join(o.get("text", "") for o in tried.outputs)
-    finally:
-        shut_in.close()
-    assert tried.status == "ok", tried.outputs
-    got = json.loads(shown)
-    assert got["secret"] == "" and got["wrote home"]
-    assert "GRADER" not in got["environment"]
-    if "namespaces" in settings["measures"]:
-        assert not got["network"] and got["processes"] < 10
-    if "files" not in settings["measures"]:
-        (ROOT / "written-by-a-student").unlink(missing_ok=True)
-        pytest.skip(isolation.described(settings))
-    assert not got["read"] and not got["sources"]
-    # It may write into the empty folders that it is shown; ours are as they were.
-    assert not (ROOT / "written-by-a-student").exists()
-    assert (hidden / "tests.txt").read_text() == "secret"
-
-
-TRIES = """
-import json, os, socket, shutil
-def tried(what):
-    try:
-        return what() or True
-    except OSError:
-        return False
-got = {{"secret": os.environ.get("GRADER_SECRET", ""), "environment": " ".join(os.environ)}}
-got["read"] = tried(lambda: open("{hidden}/tests.txt").read())
-tried(lambda: open("{checkout}/written-by-a-student", "w"))
-got["sources"] = os.path.exists("{checkout}/course") or os.path.exists("{checkout}/.git")
-got["wrote home"] = bool(tried(lambda: open(os.path.expanduser("~/x"), "w")))
-got["network"] = tried(lambda: socket.create_connection(("192.0.2.1", 80), 2))
-got["processes"] = sum(name.isdigit() for name in os.listdir("/proc"))
-shutil.rmtree("{hidden}", ignore_errors=True)
-print(json.dumps({{k: v if isinstance(v, (bool, int, str)) else True for k, v in got.items()}}))
-"""
 
 
 def test_a_tests_names_are_pythons_own():
@@ -458,14 +409,3 @@ def test_a_progress_bar_in_a_picture_cell_is_left_out():
         {"output_type": "display_data", "metadata": {}, "data": {"image/png": "AAAA"}},
     ])
     assert [output["data"] for output in kept] == [{"text/plain": "100%"}, {"image/png": "AAAA"}]
-
-
-def test_packages_that_a_pth_file_adds_are_shown_and_the_graders_own_folder_is_not(
-    monkeypatch, tmp_path
-):
-    added = tmp_path / "site-packages"
-    added.mkdir()
-    monkeypatch.syspath_prepend(added)
-    shown = isolation.places([])["shown"]
-    assert str(added) in shown
-    assert str(ROOT) not in shown and not any("scripts" in Path(p).parts for p in shown)

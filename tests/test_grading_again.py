@@ -1,16 +1,20 @@
 """Grading that stops and goes on: Ctrl-C, a notebook handed in again, one that came late."""
 
 import csv
+import shutil
 from pathlib import Path
 
-import assignments
 import course_sample
 import pytest
 import submissions
-from grading import batch, intake, kernel, points, report
+
+from course import assignments
+from course.grader import batch, points, report
+from course.grader.intake import intake
+from course.grader.sandbox import cage, kernel
 
 CUBE = "# question: cube\ndef cube(x):\n    return 0\n"
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, submissions.NEEDS_CAGE]
 
 
 def rows(path: Path) -> list[dict]:
@@ -32,7 +36,8 @@ def maker(place, tmp_path):
 
 def opened(place: Path, out: Path, say=lambda said: None) -> batch.Batch:
     out.mkdir(exist_ok=True)
-    return batch.Batch(place / "course", out, kernel.Limits(memory=2**30), [], say=say)
+    limits, shut_in = kernel.Limits(memory=2**30), cage.build([])
+    return batch.Batch(place / "course", out, limits, shut_in, say=say)
 
 
 def test_what_is_graded_before_a_stop_stands_in_the_tables(place, maker, tmp_path):
@@ -53,6 +58,22 @@ def test_what_is_graded_before_a_stop_stands_in_the_tables(place, maker, tmp_pat
     made = opened(place, tmp_path / "out", said.append)
     made.grade(tmp_path / "inbox", "sample", 1, False, between=report.Report(made).tables)
     assert [line for line in said if line[1:2] == "/"] == ["1/2 bob sample", "2/2 cleo sample"]
+
+
+def test_tables_and_pages_are_written_from_the_store_alone(place, maker, tmp_path):
+    submissions.write(maker.answered(), tmp_path / "inbox" / "ann" / "sample.ipynb")
+    out, seen = tmp_path / "out", []
+    outputs = [out / "points.csv", out / "totals.csv", out / "feedback" / "sample" / "ann.html"]
+    for gone in ([], outputs, [out / "work" / "graded"]):
+        for path in gone:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        said = []
+        made = opened(place, out, said.append)
+        report.Report(made).write(made.grade(tmp_path / "inbox", "sample", 1, False))
+        seen.append((said, [path.read_bytes() for path in outputs]))
+    # Without the notebook that ran there is no page: it runs once more.
+    assert [said for said, _ in seen] == [["1/1 ann sample"], [], ["1/1 ann sample"]]
+    assert seen[0][1] == seen[1][1] and seen[2][1][:2] == seen[0][1][:2]
 
 
 def test_the_tables_are_written_now_and_then(place, maker, tmp_path, monkeypatch):

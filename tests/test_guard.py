@@ -15,10 +15,11 @@ from pathlib import Path
 
 import guard
 import nbformat
-import notebooks
 import numpy as np
 import pytest
 from PIL import Image
+
+from scripts.notebooks import execution
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = "def heights():\n    return [0, 1, 4, 9, 16]\n"
@@ -207,7 +208,7 @@ def failures(tmp_path_factory) -> dict[str, int]:
     (committed.parent / "tiny.py").write_text(LIBRARY)
     cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), committed)
-    assert notebooks.run(committed, limit=60) is None
+    assert execution.run(committed, limit=60) is None
     for spoil in PASSING[1:] + FAILING:
         page = nbformat.read(committed, as_version=4)
         spoil(page)
@@ -253,8 +254,8 @@ def test_run_and_normal_form_are_repeatable(failures, tmp_path):
         (tmp_path / "tiny.py").write_text(LIBRARY)
         cells = [nbformat.v4.new_code_cell(source, id=f"cell{i}") for i, source in enumerate(CELLS)]
         nbformat.write(nbformat.v4.new_notebook(cells=cells), page)
-        assert notebooks.run(page, limit=60) is None
-        assert notebooks.in_normal_form(page)
+        assert execution.run(page, limit=60) is None
+        assert execution.in_normal_form(page)
         pages.append(page.read_bytes())
     assert pages[0] == pages[1]
 
@@ -264,7 +265,7 @@ def test_stderr_keeps_a_notebook_as_it_was(tmp_path):
     cell = nbformat.v4.new_code_cell("import sys\nprint('careful', file=sys.stderr)")
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), page)
     before = page.read_bytes()
-    assert "stderr" in notebooks.run(page, limit=60)
+    assert "stderr" in execution.run(page, limit=60)
     assert page.read_bytes() == before
 
 

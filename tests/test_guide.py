@@ -3,13 +3,14 @@
 import re
 from pathlib import Path
 
-import assignments
 import pytest
 import yaml
 from click.testing import CliRunner
-from grade import main
-from grading import points
-from grading.kernel import Limits
+
+from course import assignments
+from course.grader import points
+from course.grader.__main__ import main
+from course.grader.sandbox.kernel import Limits
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = (ROOT / "book" / "for_instructors.md").read_text(encoding="utf-8")
@@ -78,6 +79,7 @@ def test_a_wrong_assignment_is_one_clear_error(tmp_path):
 
 def test_an_empty_folder_is_an_error(tmp_path):
     (tmp_path / "inbox").mkdir()
-    options = [str(tmp_path / "inbox"), "--out", str(tmp_path / "out")]
+    options = [str(tmp_path / "inbox"), "--out", str(tmp_path / "out"),
+               "--submissions-may-read-my-files"]  # there are none
     done = CliRunner().invoke(main, options)
     assert done.exit_code == 2 and "no file of a student" in done.output

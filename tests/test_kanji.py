@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from test_download import Server
 
-from ddim_lib import kanji
-from ddim_lib.datasets import DatasetNotFoundError, data_root, load, load_uint8
+from ddim_lib.datasets import DatasetNotFoundError, kanji, load, load_uint8
+from ddim_lib.storage.folders import data_root
 
 # By name, U+2000B comes first; by code point it is the last.
 CODES = [0x2000B, 0x4E00, 0x5B57, 0xFA5C]

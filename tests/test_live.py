@@ -18,7 +18,15 @@ import torch
 from test_pages import Quiet, browser, missing  # noqa: F401
 
 import ddim_lib
-from ddim_lib.sampling import _step_noise, noise_from_seeds, slerp, step
+from ddim_lib.sampling import (
+    _step_noise,
+    extrapolate_x0,
+    guide,
+    noise_from_seeds,
+    noise_in,
+    slerp,
+    step,
+)
 from ddim_lib.schedule import pairs, timesteps
 
 PREFIX = "/some/where"
@@ -93,6 +101,11 @@ def network():
     return ddim_lib.load_pretrained("mnist")
 
 
+@pytest.fixture(scope="module")
+def labelled():
+    return ddim_lib.load_pretrained("mnist-labels")
+
+
 def sent() -> dict[str, int]:
     """Bytes of each file that was asked for since the page was opened."""
     found = map(Path, Below.sent)
@@ -111,9 +124,12 @@ def sample(page, *, wait=True, **fields):
     for name, value in fields.items():
         if isinstance(value, bool):
             field(page, name).set_checked(value)
-        elif name == "eta":
+        elif name in ("beside", "digit"):
+            field(page, name).select_option(str(value))
+        elif name in ("eta", "w"):
             field(page, name).evaluate(
-                "(range, to) => { range.value = to; range.dispatchEvent(new Event('input')) }",
+                "(range, to) => { range.value = to; "
+                "range.dispatchEvent(new Event('input', { bubbles: true })) }",
                 str(value))
         else:
             field(page, name).fill(str(value))
@@ -166,7 +182,7 @@ def test_noise_is_torch_s_and_numpy_s(visit, address):
                        for seed in SEEDS]
     z = module(page, address, "noise", """const draw = m.stepNoise(argument, 784);
         return [...draw(), ...draw(), ...draw()]""", SEEDS)
-    draw = _step_noise(SEEDS, expected)
+    draw = _step_noise(SEEDS, SHAPE)
     expected = torch.cat([draw() for _ in range(3)])
     assert np.abs(np.array(z) - expected.numpy().ravel()).max() <= 1e-5
 
@@ -188,6 +204,19 @@ def test_levels_and_steps_are_the_library_s(visit, address, network):
     generator = torch.Generator().manual_seed(0)
     x0, eps, z = torch.randn(3, 50, dtype=torch.float64, generator=generator)
     for t, s in [(1000, 900), (500, 1), (3, 2), (100, 0)]:
+        before = 0.3 * network[1].at(t)
+        if s:
+            mine = module(page, address, "sampler", "return m.extrapolateX0(...argument)",
+                          [x0.tolist(), eps.tolist(), before, network[1].at(t), network[1].at(s)])
+            assert np.allclose(mine, extrapolate_x0(x0, eps, before, network[1].at(t),
+                                                    network[1].at(s)), rtol=1e-12)
+        mine = module(page, address, "sampler", "return m.noiseIn(...argument)",
+                      [x0.tolist(), eps.tolist(), network[1].at(t)])
+        assert np.allclose(mine, noise_in(x0, eps, network[1].at(t)), rtol=1e-12)
+        for w in (0, 1, 2.5):
+            mine = module(page, address, "sampler", "return m.guide(...argument)",
+                          [eps.tolist(), z.tolist(), w])
+            assert np.allclose(mine, guide(eps, z, w), rtol=0, atol=1e-12)
         for eta in (0, 0.3, 1):
             alphas = network[1].at(t), network[1].at(s)
             mine = module(page, address, "sampler", "return m.step(...argument)",
@@ -203,11 +232,13 @@ def test_nothing_is_loaded_or_computed_before_the_click(visit):
     page.wait_for_timeout(500)
     before = sent()
     assert "live.js" in before
-    assert not {"session.js", "worker.js", "ort.js", "ort.wasm.bin", "model.bin"} & before.keys()
-    assert before["live.js"] < 10_000
+    assert not {"session.js", "worker.js", "ort.js"} & before.keys()
+    assert not any(name.endswith(".bin") for name in before)
+    assert before["live.js"] < 10_500
     assert page.locator(".ddim-live img").is_visible()
     assert page.locator(".ddim-live canvas").count() == 0
     sample(page, S=1, n=1)
+    assert "mnist.bin" in sent() and "mnist-labels.bin" not in sent()
     loaded = sum(size for name, size in sent().items() if name not in before)
     assert 5.5e6 < loaded < 6.5e6  # the page says 6 MB
     assert not page.locator(".ddim-live img").is_visible()
@@ -239,8 +270,8 @@ def test_ddim_and_ddpm_are_the_library_s(visit, network):
     status = page.locator(".ddim-live [role=status]").inner_text()
     found = re.fullmatch(r"Done: 16 digits, S = 10, 20 network calls in ([\d.]+) s\.", status)
     assert found and abs(float(found[1]) - total) < 0.01
-    labels = [c.get_attribute("aria-label") for c in page.locator(".ddim-live canvas").all()]
-    assert labels[0] == "DDIM, η = 0: 16 digits, seeds 0 to 15, step 10 of 10, t = 0: x_t"
+    assert figures.first.get_attribute("aria-label") == "DDIM, η = 0: 16 digits, seeds 0 to 15"
+    assert figures.locator("canvas").first.get_attribute("aria-label") == "x at level 0"
     assert faults == []
 
 
@@ -258,6 +289,126 @@ def test_other_etas_and_seeds(visit, network, eta, names):
     assert faults == []
 
 
+@pytest.mark.parametrize("eta", [0, 1])
+def test_order_2_beside_it(visit, network, eta):
+    page, faults = visit()
+    sample(page, S=6, n=3, eta=eta, beside="order2")
+    first, second = drawn(page)
+    assert first["name"] == ("DDIM, η = 0", "DDPM, η = 1")[eta]
+    assert (second["name"], second["calls"]) == ("Order 2, η = 0", 6)
+    walk = ddim_lib.sample_iter(*network, steps=6, seeds=range(3), order=2)
+    assert max(differences(second, walk)) <= 1e-3
+    assert max(differences(first, ddim_lib.sample_iter(*network, steps=6, seeds=range(3),
+                                                       eta=eta))) <= 1e-3
+    assert faults == []
+
+
+@pytest.mark.parametrize(("digit", "w", "eta", "beside"), [
+    (7, 1, 0, "ddpm"), (3, 2, 0, "order2"), (0, 4, 1, "order2"), (8, 2, 1, ""), (5, 0, 0, "order2"),
+    (9, 4, 0, "ddpm")])
+def test_a_digit_is_the_library_s_with_its_label_and_guidance(visit, labelled, digit, w, eta,
+                                                              beside):
+    page, faults = visit()
+    sample(page, S=6, n=3, seed=20, digit=digit, w=w, eta=eta, beside=beside)
+    runs = drawn(page)
+    calls = 6 if w in (0, 1) else 12
+    assert [run["calls"] for run in runs] == [calls] * (1 + bool(beside))
+    for run in runs:
+        walk = ddim_lib.sample_iter(*labelled, steps=6, seeds=range(20, 23), eta=run["eta"],
+                                    order=run["order"], labels=digit, guidance=w)
+        assert max(differences(run, walk)) <= 1e-3
+    assert {run["order"] for run in runs} == ({1, 2} if beside == "order2" else {1})
+    status = page.locator(".ddim-live [role=status]").inner_text()
+    assert f" {calls * len(runs)} network calls in " in status
+    assert f"label {digit} with guidance scale {w}" in page.locator(
+        ".ddim-live figure").first.get_attribute("aria-label")
+    assert faults == []
+
+
+def test_a_walk_may_have_a_digit(visit, labelled):
+    page, _ = visit()
+    sample(page, S=4, n=3, walk=True, seed=3, to=8, digit=2, w=2.5)
+    (run,) = drawn(page)
+    x, y = noise_from_seeds([3, 8], SHAPE).split(1)
+    start = torch.cat([slerp(x, y, i / 2) for i in range(3)])
+    assert max(differences(run, ddim_lib.sample_iter(*labelled, steps=4, x_T=start, labels=2,
+                                                     guidance=2.5))) <= 1e-3
+
+
+def where(control) -> list[float]:
+    """Its place on the page, however far that is scrolled."""
+    return control.evaluate("""e => { const box = e.getBoundingClientRect();
+        return [box.x + scrollX, box.y + scrollY, box.width, box.height] }""")
+
+
+def test_the_guidance_scale_is_there_where_a_digit_is_and_nothing_moves(visit):
+    page, faults = visit()
+    digit, w = field(page, "digit"), field(page, "w")
+    assert digit.input_value() == "" and not w.is_visible()
+    place = where(button(page, "Sample"))
+    digit.focus()
+    page.keyboard.press("5")
+    assert digit.input_value() == "5" and w.is_visible() and w.input_value() == "1"
+    assert where(button(page, "Sample")) == place
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.name") == "w"
+    page.keyboard.press("ArrowRight")
+    assert field(page, "wShown").inner_text() == "1.5" == w.input_value()
+    page.keyboard.press("End")
+    assert w.input_value() == "8"
+    digit.select_option("")
+    assert not w.is_visible() and where(button(page, "Sample")) == place
+    digit.focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.name") == "show", "what is hidden is passed over"
+    assert faults == []
+
+
+STATUS = """window.said = []; addEventListener("DOMContentLoaded", () =>
+    new MutationObserver(() => said.push(
+        document.querySelector(".ddim-live [role=status]").textContent))
+    .observe(document.body, { subtree: true, childList: true, characterData: true }))"""
+
+
+def test_the_network_with_labels_comes_with_the_first_digit(visit):
+    page, faults = visit(script=STATUS)
+    sample(page, S=1, n=1)
+    field(page, "digit").select_option("4")
+    page.wait_for_timeout(300)
+    assert "mnist-labels.bin" not in sent()
+    before = sent()
+    sample(page)
+    assert sent().keys() - before.keys() == {"mnist-labels.bin", "mnist-labels.json"}
+    said = page.evaluate("said")
+    assert "Loading the network and its runtime, 6 MB, once for this visit; then sampling." in said
+    assert "Loading the network with labels, 2.3 MB, once for this visit; then sampling." in said
+    assert 2.25e6 < sent()["mnist-labels.bin"] < 2.35e6
+    asked = len(Below.sent)
+    sample(page, digit="")
+    sample(page, digit=6)
+    assert len(Below.sent) == asked and faults == []
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_any_digit_goes_on_where_the_network_with_labels_does_not_come(visit, network, first):
+    page, _ = visit()
+    page.route("**/mnist-labels.bin", lambda route: route.fulfill(status=404, body=""))
+    if not first:
+        sample(page, S=2, n=2)
+        asked = len(Below.sent)
+    sample(page, S=2, n=2, digit=3)
+    assert "mnist-labels.bin: the server answered 404" in alert(page)
+    sample(page, digit="")
+    assert alert(page) == ""
+    run = drawn(page)[0]
+    assert max(differences(run, ddim_lib.sample_iter(*network, steps=2, seeds=[0, 1]))) <= 1e-3
+    if not first:
+        assert "mnist.bin" not in [Path(path).name for path in Below.sent[asked:]]
+    page.unroute("**/mnist-labels.bin")
+    sample(page, digit=3)
+    assert alert(page) == "" and len(drawn(page)) == 2
+
+
 def test_a_walk_between_two_seeds(visit, network):
     page, faults = visit()
     field(page, "walk").check()
@@ -267,7 +418,7 @@ def test_a_walk_between_two_seeds(visit, network):
     x, y = noise_from_seeds([3, 8], SHAPE).split(1)
     start = torch.cat([slerp(x, y, i / 3) for i in range(4)])
     assert max(differences(run, ddim_lib.sample_iter(*network, steps=5, x_T=start))) <= 1e-3
-    label = page.locator(".ddim-live canvas").get_attribute("aria-label")
+    label = page.locator(".ddim-live figure").get_attribute("aria-label")
     assert "4 digits on the way from seed 3 to seed 8" in label
     assert faults == []
 
@@ -278,7 +429,7 @@ def grey(x: torch.Tensor) -> np.ndarray:
 
 def test_the_keyboard_steps_back(visit):
     page, faults = visit()
-    field(page, "beside").uncheck()
+    field(page, "beside").select_option("")
     field(page, "S").fill("4")
     field(page, "n").fill("6")
     button(page, "Sample").focus()
@@ -289,9 +440,11 @@ def test_the_keyboard_steps_back(visit):
     canvas = page.locator(".ddim-live canvas")
 
     def shown():
-        """Four in a row, two rows, the last two places empty."""
-        rows = np.array(canvas.evaluate(PIXELS)).reshape(2, 28, 4, 28).transpose(0, 2, 1, 3)
-        return rows.reshape(8, 28, 28)[:6]
+        """Four in a row, two rows, the last two places empty; nothing between two digits."""
+        rows = np.array(canvas.evaluate(PIXELS)).reshape(58, 118)
+        assert not rows[28:30].any() and not rows[:, [28, 29, 58, 59, 88, 89]].any()
+        rows = np.pad(rows, [(0, 2), (0, 2)]).reshape(2, 30, 4, 30)[:, :28, :, :28]
+        return rows.transpose(0, 2, 1, 3).reshape(8, 28, 28)[:6]
 
     slider = page.locator(".ddim-live-back input")
     slider.focus()
@@ -299,12 +452,13 @@ def test_the_keyboard_steps_back(visit):
         assert np.abs(shown() - grey(run["steps"][index]["x"])).max() <= 1
         where = f"{index} of 4, t = {run['steps'][index]['t']}"
         assert slider.get_attribute("aria-valuetext") == where
-        assert where in canvas.get_attribute("aria-label")
+        t = run["steps"][index]["t"]
+        assert canvas.get_attribute("aria-label") == f"x at level {t}"
         page.keyboard.press("ArrowLeft")
     # The other thing to look at, at the step that is shown.
     field(page, "show").nth(1).check()
     assert np.abs(shown() - grey(run["steps"][0]["x0"])).max() <= 1
-    assert "f_θ(x_t)" in canvas.get_attribute("aria-label")
+    assert canvas.get_attribute("aria-label") == "The predicted picture at level 1000"
     assert faults == []
 
 
@@ -334,6 +488,20 @@ def test_bad_input_is_a_sentence(visit):
     assert all(field(page, key).get_attribute("aria-invalid") == "false" for key in good)
 
 
+def test_a_mended_field_loses_its_mark_at_once(visit):
+    page, _ = visit()
+    sample(page, n=64, wait=False)
+    assert field(page, "n").get_attribute("aria-invalid") == "true" and "Images" in alert(page)
+    field(page, "n").fill("16")
+    assert field(page, "n").get_attribute("aria-invalid") == "false" and alert(page) == ""
+    # A seed that was wrong with the old number of images, with another field wrong now.
+    sample(page, seed=2**32 - 1, wait=False)
+    assert field(page, "seed").get_attribute("aria-invalid") == "true"
+    sample(page, n=1, S=-1, wait=False)
+    assert field(page, "seed").get_attribute("aria-invalid") == "false"
+    assert field(page, "S").get_attribute("aria-invalid") == "true"
+
+
 HEAR = """window.heard = 0; window.Worker = class extends Worker {
     constructor(...all) { super(...all);
         this.addEventListener("message", () => { window.heard += 1; }); } }"""
@@ -348,16 +516,101 @@ def test_stop(visit):
     done = int(re.fullmatch(r"Stopped after (\d+) of 100 steps\.", status)[1])
     assert 1 <= done < 100
     slider = page.locator(".ddim-live-back input")
-    assert slider.is_enabled() and slider.get_attribute("max") == str(done - 1)
+    assert slider.is_enabled() and slider.get_attribute("max") == str(done)
+    assert slider.get_attribute("aria-valuetext").startswith(f"{done} of 100, ")
     page.wait_for_timeout(1000)
     heard = page.evaluate("window.heard")
     page.wait_for_timeout(1000)
     assert page.evaluate("window.heard") == heard > done, "the network has stopped too"
     assert page.evaluate("document.querySelector('.ddim-live').ddimResult") is None
-    assert slider.input_value() == str(done - 1)
+    assert slider.input_value() == str(done)
     sample(page, S=2)
     assert [len(run["steps"]) for run in drawn(page)] == [3, 3]
     assert faults == []
+
+
+def settings(page) -> dict:
+    return page.evaluate("""() => Object.fromEntries(
+        new FormData(document.querySelector(".ddim-live form")))""")
+
+
+LINKS = ["S=3&n=2&seed=5&eta=0.5&beside=order2&digit=7&w=4&show=x0",
+         "S=2&n=3&seed=1&to=9&walk=on&show=x"]
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_a_link_brings_the_settings_and_a_click_the_same_digits(visit, link):
+    page, faults = visit(f"{PAGE}#sampler:{link}")
+    page.wait_for_function("document.querySelector('.ddim-live [name=S]').value !== '10'")
+    asked = dict(part.split("=") for part in link.split("&"))
+    assert settings(page).items() >= asked.items()
+    assert field(page, "w").is_visible() == ("digit" in asked)
+    assert field(page, "to").is_visible() == ("walk" in asked)
+    assert "session.js" not in sent() and not any(name.endswith(".bin") for name in sent())
+    sample(page)
+    first = drawn(page)
+    # The address says what was drawn, also to somebody who opens it.
+    other, more = visit(PAGE + page.url[page.url.index("#"):])
+    other.wait_for_function("document.querySelector('.ddim-live [name=S]').value !== '10'")
+    assert settings(other).items() >= asked.items()
+    sample(other)
+    assert [run["x"] for run in drawn(other)] == [run["x"] for run in first]
+    assert faults == [] == more
+
+
+def test_the_address_follows_what_is_drawn_and_an_odd_one_is_told(visit):
+    page, faults = visit()
+    assert "#" not in page.url
+    sample(page, S=1, n=1, seed=3)
+    assert page.url.endswith("#sampler:S=1&n=1&seed=3&eta=0&beside=ddpm&show=x")
+    for odd in ("digit=12", "eta=7", "beside=heun", "Steps=3", "length=1"):
+        page.evaluate("odd => { location.hash = '#sampler:n=2&' + odd }", odd)
+        page.wait_for_function("!document.querySelector('.ddim-live [role=alert]').hidden")
+        name, value = odd.split("=")
+        assert alert(page) == (f'The address asks for {name} = "{value}", which this form does '
+                               "not have.")
+        assert settings(page)["n"] == "2" and settings(page)["digit"] == ""
+        page.evaluate("location.hash = '#sampler:n=3'")
+        page.wait_for_function("document.querySelector('.ddim-live [role=alert]').hidden")
+        assert settings(page)["n"] == "3"
+    assert faults == []
+
+
+@pytest.mark.parametrize(("fields", "run", "digit"), [
+    ({"eta": 0.5, "beside": "order2"}, 0, 4),
+    ({"digit": 8, "w": 2.5, "beside": "order2"}, 1, 2),
+    ({"digit": 6, "seed": 9}, 1, 0),
+    ({"walk": True, "seed": 3, "to": 8}, 0, 3)])
+def test_a_click_on_a_digit_gives_the_python_that_draws_it(visit, fields, run, digit):
+    page, faults = visit()
+    sample(page, S=3, n=5, **fields)
+    runs = drawn(page)
+    code = page.locator(".ddim-live-python code")
+    assert not code.is_visible()
+    row, column = divmod(digit, 4)
+    canvas = page.locator(".ddim-live canvas").nth(run)
+    box = canvas.bounding_box()
+    side = box["width"] / 118
+    canvas.click(position={"x": (30 * column + 14) * side, "y": (30 * row + 14) * side})
+    assert code.is_visible()
+    space = {"ddim_lib": ddim_lib}
+    exec(code.inner_text(), space)
+    mine = torch.tensor(runs[run]["x"]).view(5, *SHAPE)[digit]
+    assert (space["x"][0] - mine).abs().mean() <= 1e-3
+    assert faults == []
+
+
+def test_the_keyboard_finds_the_python_too(visit):
+    page, _ = visit()
+    sample(page, S=1, n=2, beside="")
+    page.locator(".ddim-live-python summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowDown")
+    code = page.locator(".ddim-live-python code").inner_text()
+    assert code.splitlines() == [
+        'model, schedule = ddim_lib.load_pretrained("mnist")',
+        "x = ddim_lib.sample(model, schedule, seeds=[1], steps=1)"]
 
 
 def test_no_javascript_leaves_a_still_and_a_sentence(visit):
@@ -375,7 +628,7 @@ def test_no_webassembly_is_a_sentence(visit):
     assert page.locator(".ddim-live img").is_visible() and faults == []
 
 
-@pytest.mark.parametrize("name", ["model.bin", "ort.wasm.bin", "ort.js", "session.js", "worker.js"])
+@pytest.mark.parametrize("name", ["mnist.bin", "ort.wasm.bin", "ort.js", "session.js", "worker.js"])
 def test_what_does_not_load_is_a_sentence_and_can_be_tried_again(visit, name):
     page, _ = visit()
     page.route(f"**/{name}", lambda route: route.fulfill(status=404, body=""))
@@ -406,17 +659,101 @@ COUNT = """window.puts = 0; const put = CanvasRenderingContext2D.prototype.putIm
 @pytest.mark.parametrize(("motion", "pictures"), [("reduce", 1), ("no-preference", 5)])
 def test_reduced_motion_draws_the_end_alone(visit, motion, pictures):
     page, _ = visit(script=COUNT, reduced_motion=motion)
-    sample(page, S=3, n=1, beside=False)
+    sample(page, S=3, n=1, beside="")
     assert page.evaluate("window.puts") == pictures  # with motion: 4 states and the end
     assert page.locator(".ddim-live-back input").input_value() == "3"
 
 
-def test_it_fits_a_narrow_screen(visit):
-    page, _ = visit(viewport={"width": 400, "height": 800})
+@pytest.mark.parametrize(("width", "least"), [(360, 125), (400, 140), (1280, 2 * 118)])
+def test_two_pictures_fit_beside_each_other(visit, width, least):
+    page, _ = visit(viewport={"width": width, "height": 800})
     sample(page, S=1)
-    assert page.evaluate("document.scrollingElement.scrollWidth") <= 400
-    widths = page.locator(".ddim-live canvas").evaluate_all("all => all.map(c => c.clientWidth)")
-    assert widths == [336, 336], "three screen pixels a pixel"
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+    first, second = page.locator(".ddim-live canvas").evaluate_all(
+        "all => all.map(c => c.getBoundingClientRect()).map(b => [b.x, b.y, b.width])")
+    assert first[1] == second[1] and first[0] + first[2] < second[0]
+    assert first[2] == second[2] >= least
+    if width == 1280:
+        assert first[2] % 118 == 0, "whole screen pixels"
+
+
+SHIFTS = """window.shifts = 0; new PerformanceObserver(list => {
+    for (const entry of list.getEntries()) shifts += entry.value;
+}).observe({ type: "layout-shift", buffered: true })"""
+
+
+@pytest.mark.parametrize("name", [PAGE, "book/05_fast_sampling.html"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_jumps(visit, name, width):
+    """Layout shift once the page stands, formulas and all; what follows a click included."""
+    page, faults = visit(name, script=SHIFTS, viewport={"width": width, "height": 844})
+    button(page, "Sample").scroll_into_view_if_needed()
+    page.wait_for_timeout(200)
+    page.evaluate("window.shifts = 0")
+    place = where(button(page, "Sample"))
+    sample(page, S=2)
+    assert where(button(page, "Sample")) == place
+    sample(page, n=3, beside="", digit=4, w=2)
+    assert where(button(page, "Sample")) == place
+    page.wait_for_timeout(200)
+    assert page.evaluate("shifts") < 0.1
+    # The measure sees a jump.
+    page.evaluate("document.querySelector('.ddim-live-place').style.minHeight = '2000px'")
+    page.wait_for_timeout(600)
+    assert page.evaluate("shifts") > 0.1 and faults == []
+
+
+# What a screen reader hears of: each text of a live region, when it changes.
+HEARD = """window.heard = []; addEventListener("DOMContentLoaded", () => {
+    const region = node => {
+        for (let e = node.nodeType === 1 ? node : node.parentElement; e; e = e.parentElement) {
+            const live = e.getAttribute("aria-live");
+            if (live) return live === "off" ? null : e;
+            if (/^(status|alert|log)$/.test(e.getAttribute("role")) || e.tagName === "OUTPUT")
+                return e;
+        }
+    };
+    new MutationObserver(changes => { for (const { target } of changes) {
+        const text = region(target)?.textContent;
+        if (text && text !== heard.at(-1)) heard.push(text);
+    } }).observe(document.body, { subtree: true, childList: true, characterData: true }) })"""
+
+
+def test_it_says_what_begins_and_what_has_ended_and_no_more(visit):
+    page, faults = visit(script=HEARD)
+    assert page.locator(".ddim-live [role=status]").is_visible(), "before it has a sentence"
+    field(page, "eta").focus()
+    page.keyboard.press("ArrowRight")
+    sample(page, S=5, n=2)
+    page.locator(".ddim-live-back input").focus()
+    page.keyboard.press("ArrowLeft")
+    begin, end = page.evaluate("heard")
+    assert begin == "Loading the network and its runtime, 6 MB, once for this visit; then sampling."
+    assert end.startswith("Done: 2 digits, S = 5, 10 network calls")
+    sample(page)
+    assert page.evaluate("heard")[2:3] == ["Sampling."] and len(page.evaluate("heard")) == 4
+    field(page, "digit").select_option("1")
+    # A slider's number is in its value, and not a second time in its name.
+    for name in ("η", "Guidance scale w", "Step"):
+        assert page.locator(".ddim-live").get_by_role("slider", name=name, exact=True).is_visible()
+    assert faults == []
+
+
+def test_coming_back_the_form_shows_what_will_run(visit):
+    page, faults = visit()
+    field(page, "walk").check()
+    field(page, "digit").select_option("3")
+    field(page, "n").fill("4")
+    page.goto(page.url.replace("index.html", "notation.html"), wait_until="networkidle")
+    page.go_back(wait_until="networkidle")
+    assert page.evaluate("performance.getEntriesByType('navigation')[0].type") == "back_forward"
+    assert field(page, "walk").is_checked() != field(page, "eta").is_visible()
+    assert bool(field(page, "digit").input_value()) == field(page, "w").is_visible()
+    walking, n = field(page, "walk").is_checked(), int(field(page, "n").input_value())
+    sample(page, S=1)
+    assert len(drawn(page)) == (1 if walking else 2)
+    assert page.evaluate("document.querySelector('.ddim-live').ddimResult.n") == n
+    assert faults == []
 
 
 def test_require_js_on_the_page_does_no_harm(visit, address):

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-import mathjax_parts
 import pytest
+
+from scripts.assets import mathjax_parts
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "node_modules" / "mathjax" / "es5"
 READ = "function(t,e){{if(t){{return {}}}return e}}"

@@ -16,6 +16,7 @@ from ddim_lib.metrics import (
     SPACES,
     DigitClassifier,
     FrechetDistance,
+    PhotoClassifier,
     PixelComponents,
     classifier_facts,
     confidence,
@@ -27,7 +28,8 @@ from ddim_lib.metrics import (
     save_classifier,
 )
 from ddim_lib.sampling import sample
-from ddim_lib.weights import data_folder, load_pretrained, read_facts
+from ddim_lib.storage.folders import data_folder
+from ddim_lib.weights import load_pretrained, read_facts
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +286,39 @@ def test_the_classifier_is_as_good_as_it_says():
     assert accuracy == pytest.approx(classifier_facts()["test_accuracy"], abs=5e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get("DDIM_DATA"),
+                    reason="DDIM_DATA names no folder with CIFAR-10")
+def test_the_classifier_of_photographs_is_as_good_as_it_says():
+    """On the tenth of the photographs that its training has not seen."""
+    images, labels = load("cifar10")
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    apart, facts = order[:len(images) // 10], classifier_facts("photos")
+    classifier = load_classifier(space="photos")
+    right = in_batches(classifier, images[apart]).argmax(1) == labels[apart]
+    assert len(apart) == facts["test_images"] == 5000
+    assert right.float().mean().item() == pytest.approx(facts["test_accuracy"], abs=2e-3)
+
+
+def test_the_classifier_of_photographs_is_an_extractor_for_photographs():
+    classifier = load_classifier(space="photos")
+    assert isinstance(classifier, PhotoClassifier) and not classifier.training
+    images = gaussian_pictures(64)
+    distance = FrechetDistance(images, classifier)
+    assert distance(images) == pytest.approx(0, abs=1e-3)
+    assert distance(images.flip(1)) > 1  # blue for red
+    with pytest.raises(ValueError, match=r"images must have shape \(N, 3, 32, 32\), got "
+                                         r"\(2, 1, 28, 28\)"):
+        classifier.features(torch.zeros(2, 1, 28, 28))
+
+
+def gaussian_pictures(n):
+    """Smooth pictures in colour, redder than blue."""
+    noise = torch.randn(n, 3, 4, 4, generator=torch.Generator().manual_seed(0)) / 3
+    tint = torch.tensor([0.4, 0.0, -0.4]).view(3, 1, 1)
+    return (torch.nn.functional.interpolate(noise, 32, mode="bilinear") + tint).clamp(-1, 1)
+
+
 # What ships --------------------------------------------------------------------------------------
 
 def test_real_digits_are_near_and_noise_is_far(shipped, digits):
@@ -378,6 +413,16 @@ def test_principal_components_are_the_directions_of_largest_variance():
         PixelComponents.fit(images, 500)
 
 
+def test_fewer_pictures_than_pixels_have_the_directions_that_an_svd_finds():
+    images = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = PixelComponents.fit(images, 5)
+    flat = images.flatten(1).double()
+    directions = torch.linalg.svd(flat - flat.mean(0), full_matrices=False)[2][:5].T
+    same = (directions * found.components.double()).sum(0).abs()
+    assert same.tolist() == pytest.approx([1] * 5, abs=1e-5)
+    assert (found.components.gather(0, found.components.abs().argmax(0, keepdim=True)) > 0).all()
+
+
 def test_the_shipped_components_are_orthonormal_and_know_the_digits(digits):
     extractor = load_extractor("pixels")
     components = extractor.components
@@ -428,6 +473,6 @@ def test_judges_say_what_each_measure_says(digits):
 def test_another_space_is_an_error():
     with pytest.raises(ValueError, match="space must be one of classifier, plain, pixels, got 'x'"):
         FrechetDistance(space="x")
-    with pytest.raises(ValueError, match="space must be one of classifier, plain for a classifier, "
-                                         "got 'pixels'"):
+    with pytest.raises(ValueError, match="space must be one of classifier, plain, photos for a "
+                                         "classifier, got 'pixels'"):
         load_classifier(space="pixels")

@@ -4,15 +4,16 @@ import ast
 import re
 from pathlib import Path
 
-import address
-import notebooks
 import pytest
 import yaml
 from guard import STATE, VIEW
-from normal_form import read, references
+
+from scripts import address
+from scripts.notebooks import execution
+from scripts.notebooks.normal_form import read, references
 
 ROOT = Path(__file__).resolve().parent.parent
-CHAPTERS = notebooks.chapters()
+CHAPTERS = execution.chapters()
 LONGEST_CELL = 20
 LARGEST_FILE = 3_000_000
 # Marks that switch a check off, by notebook and mark, each with the reason. None is needed.
@@ -167,7 +168,7 @@ def test_opens_and_installs_itself_in_colab(path):
 
 @every_chapter
 def test_is_in_normal_form(path):
-    assert notebooks.in_normal_form(path), "run `make notebooks`"
+    assert execution.in_normal_form(path), "run `make notebooks`"
 
 
 @every_chapter

@@ -65,12 +65,16 @@ def heun(S):
     return x
 
 
+def two_m(S):
+    return sample(eps, SCHEDULE, x_T=START, steps=S, order=2, spacing="log-snr", progress=False)
+
+
 def errors(method, counts):
     end = exact_end()
     return [(method(S) - end).abs().mean().item() for S in counts]
 
 
-@pytest.mark.equation("9.4", "9.6")
+@pytest.mark.equation("11.4", "13.1")
 @pytest.mark.parametrize("t", [1, 100, 500, 1000])
 def test_the_score_is_the_noise_in_other_units(t):
     x = torch.linspace(-2, 2, 101, dtype=torch.float64).view(-1, 1, 1, 1).requires_grad_()
@@ -79,7 +83,7 @@ def test_the_score_is_the_noise_in_other_units(t):
                                rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.equation("9.8", "9.9")
+@pytest.mark.equation("13.3", "13.4")
 @pytest.mark.parametrize("steps", [1, 3, 10, [7, 8, 500, 999]])
 def test_ddim_is_euler_for_the_straight_path(steps):
     """y = x / (sqrt a + sqrt(1-a)), u the noise's share: y moves by (u_s - u_t)(eps - x_0)."""
@@ -94,14 +98,14 @@ def test_ddim_is_euler_for_the_straight_path(steps):
                                    rtol=0, atol=1e-12)
 
 
-@pytest.mark.equation("9.3")
+@pytest.mark.equation("11.3")
 def test_paths_of_eta_0_never_cross_and_those_of_eta_1_do():
     for eta, crosses in ((0.0, False), (1.0, True)):
         walk = sample_iter(eps, SCHEDULE, x_T=START, seeds=range(100), steps=250, eta=eta)
         assert any((now.x.flatten().diff() < 0).any() for now in walk) == crosses
 
 
-@pytest.mark.equation("9.3", "9.5")
+@pytest.mark.equation("11.3", "11.5")
 def test_ddim_is_of_first_order_and_heun_of_second():
     counts = [40, 80, 160, 320]
     euler, second = errors(ddim, counts), errors(heun, counts)
@@ -110,6 +114,27 @@ def test_ddim_is_of_first_order_and_heun_of_second():
     assert euler[-1] < 4e-3 and second[-1] < 2e-4
 
 
+@pytest.mark.equation("11.7")
+def test_the_multistep_solver_is_of_second_order_with_one_call_a_step():
+    counts = [10, 20, 40]
+    plain, second = errors(ddim, counts), errors(two_m, counts)
+    slope = math.log(second[0] / second[-1]) / math.log(4)
+    assert slope == pytest.approx(2.2, abs=0.3)
+    assert all(b < a / 2 for a, b in zip(plain, second, strict=True))
+
+
 def test_at_few_calls_second_order_loses():
     euler, second = errors(ddim, [10, 20, 40]), errors(heun, [5, 10, 20])
     assert [e < h for e, h in zip(euler, second, strict=True)] == [True, True, False]
+
+
+@pytest.mark.equation("11.6")
+def test_the_exact_path_is_an_integral_of_the_prediction_over_half_the_log_snr():
+    """From level 900 to 200 of a walk through every level, the integral by the trapezoid rule."""
+    walk = {now.t: now for now in sample_iter(eps, SCHEDULE, x_T=START, steps=1000, order=2)}
+    taus = range(900, 199, -1)
+    place = torch.stack([SCHEDULE.half_log_snr()[t - 1] for t in taus])
+    predictions = torch.stack([walk[t].x0.flatten() for t in taus])
+    area = torch.trapezoid(place.exp()[:, None] * predictions, place, dim=0)
+    scaled = [walk[t].x.flatten() / math.sqrt(1 - SCHEDULE.at(t)) for t in (900, 200)]
+    torch.testing.assert_close(scaled[1], scaled[0] + area, rtol=0, atol=1e-4)

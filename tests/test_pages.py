@@ -7,6 +7,7 @@ picture with alt text, no sideways scroll on a narrow screen.
 import functools
 import http.server
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -91,6 +92,8 @@ def visit(browser, address):
 
         page.route("http*://**", guarded)
         page.goto(f"{address}/{name}", wait_until="networkidle")
+        # On a busy machine the network may rest while the page is still being read.
+        page.wait_for_load_state("load", timeout=90_000)
         page.evaluate("() => window.MathJax?.startup?.promise")
         return page, faults
 
@@ -127,14 +130,189 @@ def test_page(visit, name, scheme):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_no_sideways_scroll_on_a_narrow_screen(visit, name):
-    page, _ = visit(name, viewport={"width": 400, "height": 800})
-    width = page.evaluate("document.scrollingElement.scrollWidth")
-    wide = page.evaluate(
-        """() => [...document.querySelectorAll("article *")]
-            .filter(e => e.getBoundingClientRect().right > 401)
-            .map(e => e.tagName + "." + e.className).slice(0, 5)"""
-    )
-    assert width <= 400, f"the page is {width} pixels wide; past the edge, among others: {wide}"
+    page, _ = visit(name)
+    for screen in (400, 320):
+        page.set_viewport_size({"width": screen, "height": 800})
+        width = page.evaluate("document.scrollingElement.scrollWidth")
+        wide = page.evaluate(
+            """screen => [...document.querySelectorAll("article *")]
+                .filter(e => e.getBoundingClientRect().right > screen + 1)
+                .map(e => e.tagName + "." + e.className).slice(0, 5)""", screen
+        )
+        assert width <= screen, f"{width} pixels wide; past the edge, among others: {wide}"
+
+
+def contrasts(page, selector: str) -> list[float]:
+    """Of each such element's colour with the first ground behind it."""
+    return page.evaluate(
+        """selector => {
+            const parts = colour => colour.match(/[\\d.]+/g).map(Number);
+            const light = colour => {
+                const [r, g, b] = parts(colour).map(v => v / 255)
+                    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+                return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+            };
+            const ground = e => {
+                for (; e; e = e.parentElement) {
+                    const colour = getComputedStyle(e).backgroundColor;
+                    if (parts(colour)[3] !== 0) return colour;
+                }
+                return "rgb(255, 255, 255)";
+            };
+            return [...document.querySelectorAll(selector)].map(e => {
+                const [a, b] = [light(getComputedStyle(e).color), light(ground(e))];
+                return Math.max(a, b) / Math.min(a, b);
+            });
+        }""", selector)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_without_scripts_the_page_has_its_colours(visit, scheme):
+    name, settings = "book/05_fast_sampling.html", {"color_scheme": scheme}
+    plain, _ = visit(name, java_script_enabled=False, **settings)
+    full, _ = visit(name, color_scheme="light")
+    full.wait_for_function("document.documentElement.dataset.theme === 'light'")
+    colours = """() => ["article a", "article blockquote", "article pre span.k", "body"]
+        .map(s => getComputedStyle(document.querySelector(s)))
+        .map(s => [s.color, s.backgroundColor])"""
+    assert plain.evaluate(colours) == full.evaluate(colours)
+    assert min(contrasts(plain, "article > section > p, article pre .k, article pre .n")) > 4.5
+
+
+def test_the_head_chooses_the_theme_when_there_are_scripts(visit):
+    page, _ = visit("book/notation.html", color_scheme="dark")
+    assert page.evaluate("document.documentElement.dataset.mode") == "auto"
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_every_button_of_the_header_shows_that_it_has_the_focus(visit):
+    page, _ = visit("book/05_fast_sampling.html", viewport={"width": 1280, "height": 900})
+    page.locator("article h1").click()
+    page.keyboard.press("Tab")
+    buttons = page.locator(".bd-header-article :is(a, button, label, input).btn:visible")
+    assert buttons.count() >= 5
+    for button in buttons.all():
+        button.focus()
+        ring = button.evaluate("""b => { const s = getComputedStyle(b);
+            return b.matches(":focus-visible") && s.outlineStyle !== "none"
+                ? parseFloat(s.outlineWidth) : 0 }""")
+        assert ring >= 2, button.evaluate("b => b.outerHTML.slice(0, 200)")
+
+
+CHAPTERS = [name for name in PAGES if Path(name).name[:2].isdigit()]
+WIDE = """() => [...document.querySelectorAll("article :is(pre, div.math, table, div.cell_output)")]
+    .filter(e => e.scrollWidth > e.clientWidth + 1)"""
+
+
+def test_code_seldom_scrolls_beside_the_sidebars(visit):
+    wide = {}
+    for name in CHAPTERS:
+        page, _ = visit(name, viewport={"width": 1280, "height": 900})
+        page.evaluate("document.querySelectorAll('article details').forEach(d => d.open = true)")
+        wide[name] = page.evaluate(f"({WIDE})().filter(e => e.matches('pre')).length")
+        page.context.close()
+    assert len(wide) > 5 and sum(wide.values()) <= 10, wide
+
+
+@pytest.mark.parametrize("name", ["book/05_fast_sampling.html", "book/06_ddim_and_ddpm.html"])
+def test_what_scrolls_on_a_phone_fades_where_more_of_it_lies(visit, name):
+    page, _ = visit(name, viewport={"width": 390, "height": 844})
+    page.wait_for_timeout(600)
+    kinds = page.evaluate(f"({WIDE})().map(e => [e.tagName, e.dataset.more,"
+                          " getComputedStyle(e).maskImage, getComputedStyle(e).overflowX])")
+    assert {"PRE", "DIV"} <= {kind for kind, *_ in kinds}
+    for kind, more, mask, overflow in kinds:
+        assert (more, overflow) == ("after", "auto"), kind
+        assert re.search(r"100% - 2rem|100% - 32px", mask), mask
+    block = page.locator("article pre[data-more]:visible").first
+    block.evaluate("e => e.scrollLeft = 9999")
+    page.wait_for_function("e => e.dataset.more === 'before'", arg=block.element_handle())
+    page.set_viewport_size({"width": 1600, "height": 844})
+    page.wait_for_function("document.querySelectorAll('article pre[data-more]').length <= 2")
+
+
+def test_a_script_that_did_not_come_is_asked_for_again(visit):
+    page, _ = visit("book/05_fast_sampling.html")
+    lost = []
+    for late in ("bootstrap", "clipboard"):
+        page.route(f"**/*{late}*", lambda route: (lost.append(route.request.url), route.abort()))
+    menu = page.locator(".article-header-buttons .dropdown-toggle").first
+    entries = page.locator(".article-header-buttons .dropdown-menu.show")
+    menu.click()
+    page.wait_for_timeout(300)
+    assert lost and entries.count() == 0
+    page.unroute("**/*bootstrap*")
+    menu.click()
+    entries.wait_for(state="visible")
+    assert page.locator("button.copybtn").count() == 0
+    page.unroute("**/*clipboard*")
+    page.keyboard.press("Escape")
+    page.locator("button.copybtn").first.wait_for(state="attached")
+    menu.click()
+    assert entries.is_visible()
+    names = page.evaluate("[...document.scripts].map(s => s.src.split('/').pop())")
+    assert names.count("bootstrap.js") == 1
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_choice_of_a_quiz_shows_whether_it_is_right(visit, name):
+    page, _ = visit(name)
+    choices = page.locator("article details.choice")
+    kinds = choices.evaluate_all("all => all.map(c => c.className.split(' ').sort().join(' '))")
+    assert set(kinds) == {"choice right", "choice wrong"}
+    looks = """d => [getComputedStyle(d).borderLeftStyle,
+        getComputedStyle(d.querySelector("summary"), "::after").content.split(" / ")[0]]"""
+    ways = {"right": set(), "wrong": set()}
+    closed = set()
+    for kind, choice in zip(kinds, choices.all(), strict=True):
+        closed.add(str(choice.evaluate(looks)))
+        choice.evaluate("d => d.open = true")
+        ways[kind.split()[1]].add(tuple(choice.evaluate(looks)))
+    assert len(closed) == 1  # nothing is given away
+    assert ways == {"right": {("solid", '"  ✓"')}, "wrong": {("dotted", '"  ✗"')}}
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_question_stands_nearer_to_its_choices_than_to_what_is_above(visit, name):
+    page, _ = visit(name)
+    gaps = page.evaluate("""() => [...document.querySelectorAll("article p:has(+ .choice)")]
+        .map(p => [p.previousElementSibling, p, p.nextElementSibling]
+            .map(e => e.getBoundingClientRect()))
+        .map(([a, p, c]) => [p.top - a.bottom, c.top - p.bottom])""")
+    assert len(gaps) >= 2
+    for above, below in gaps:
+        assert above >= 3 * below > 0
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_the_subject_stands_on_the_first_screen(visit, name):
+    page, _ = visit(name, viewport={"width": 1280, "height": 900})
+    folded = page.locator("article details.set-up")
+    assert folded.count() == (1 if page.locator("article .cell_input").count() else 0)
+    first = "article > section > h1 ~ blockquote ~ :is(p, section)"
+    assert page.locator(first).first.bounding_box()["y"] < 420
+    if folded.count():
+        assert folded.get_attribute("open") is None
+        assert not folded.locator("pre").first.is_visible()
+        folded.locator("summary").click()
+        assert "import ddim_lib" in folded.inner_text()
+
+
+def test_less_motion_means_none_on_the_page(visit):
+    page, _ = visit("book/05_fast_sampling.html", reduced_motion="reduce")
+    moving = page.evaluate("""() => [...document.querySelectorAll("*")].filter(e => {
+        const s = getComputedStyle(e);
+        return s.animationName !== "none" || /[1-9]/.test(s.transitionDuration);
+    }).map(e => e.tagName + "." + e.className)""")
+    assert moving == []
+
+
+def test_the_widget_of_the_page_has_a_name(visit):
+    page, faults = visit("book/01_noising.html")
+    page.get_by_role("button", name="ipywidgets").click()
+    page.get_by_role("slider", name="t", exact=True).wait_for(timeout=60_000)
+    assert page.locator("[title=null]").count() == 0
+    assert faults == []
 
 
 @pytest.mark.parametrize("formula", [r"\frac{1", r"\nosuchcommand"])
@@ -154,8 +332,8 @@ PLAYERS = {
     "04_sampling": 1,
     "05_fast_sampling": 1,
     "06_ddim_and_ddpm": 1,
-    "07_latent_space": 1,
-    "08_beyond_mnist": 2,
+    "08_latent_space": 1,
+    "10_beyond_mnist": 2,
 }
 
 

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import ddim_pdf
-import leaks
-import pdf
-import pdf_fold
-import pdf_tables
 import pytest
-import solutions
+from ddim_pdf import fold as pdf_fold
+from ddim_pdf import tables as pdf_tables
 from docutils import nodes
+
+from course.edition import leaks, solutions
+from scripts import pdf
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK = ROOT / "_build" / "pdf" / pdf.NAME

@@ -17,13 +17,16 @@ import time
 import tomllib
 from pathlib import Path
 
-import assignments
 import nbformat
 import psutil
 import pytest
-from assignments import marks
-from grading import isolation, kernel, repair, work
+import submissions
 from nbgrader.utils import determine_grade
+
+from course import assignments
+from course.assignments import marks
+from course.grader.intake import repair
+from course.grader.sandbox import cage, kernel, work
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = assignments.names()
@@ -39,7 +42,7 @@ EVERY = [(name, plant) for name in NAMES for plant in PLANTED[name]]
 TITLES = [f"{name}-{plant['question']}-{plant['name']}" for name, plant in EVERY]
 LIMITS = kernel.Limits()
 FEWEST = 3  # wrong answers to each question
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, submissions.NEEDS_CAGE]
 
 
 def put(source: str, code: str) -> str:
@@ -72,7 +75,7 @@ class Grader:
     def __init__(self, name: str, folder: Path):
         self.assignment = assignments.load(name, folder / "release")
         self.folder, self.kernel, self.count = folder, None, 0
-        self.settings = isolation.places([])
+        self.cage = cage.build([])
         self.tests = [c for c in self.assignment.source.cells
                       if marks(c).get("grade") and not marks(c).get("solution")]
         self.most = {marks(c)["grade_id"]: marks(c)["points"] for c in self.tests}
@@ -82,7 +85,7 @@ class Grader:
         self.count += 1
         place = self.folder / str(self.count)
         place.mkdir()
-        self.kernel = kernel.Kernel(place, LIMITS, self.settings)
+        self.kernel = kernel.Kernel(place, LIMITS, self.cage)
         self.got = {}
         for cell in self.repaired({}).cells:
             if cell.cell_type == "code" and marks(cell):

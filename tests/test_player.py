@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 from test_pages import CHROMIUM, FLAGS, missing
 
-from ddim_lib import symbols
-from ddim_lib.player import Curve, play
+from ddim_lib.player import Curve, play, symbols
 
 ALT = "A square that grows lighter from left to right"
 VALUES = [1, 50, 100, 200, 400, 1000]
@@ -164,7 +163,7 @@ def shown(browser, tmp_path):
 
     def show(*players, **settings):
         file = tmp_path / "page.html"
-        body = "\n".join(player.html for player in players)
+        body = "\n".join(getattr(player, "html", player) for player in players)
         file.write_text(f"<!doctype html><html lang=en><title>p</title><meta charset=utf-8>{body}",
                         encoding="utf-8")
         context = browser.new_context(**settings)
@@ -257,6 +256,61 @@ def test_without_scripts_one_frame_and_its_value_stay(shown):
     assert page.get_by_role("img", name=ALT).is_visible()
     assert page.locator("output").inner_text() == "t = 200"
     assert page.get_by_role("slider").is_disabled() and page.get_by_role("button").is_disabled()
+
+
+def sanitised(page: str) -> str:
+    """What JupyterLab leaves of an output that is not trusted: no style, no script, no drawing."""
+    page = re.sub(r"<(style|script)\b.*?</\1>", "", page, flags=re.DOTALL)
+    page = re.sub(r"</?(svg|path|polyline|circle|text|ddim-player)\b[^>]*>", "", page)
+    return re.sub(r' style="[^"]*"', "", page)
+
+
+def test_where_styles_are_stripped_a_sentence_says_what_to_do(shown):
+    player = play(frames(), VALUES, "level t", alt=ALT, start=3,
+                  curves=[Curve("alpha_t", [1, 0.9, 0.7, 0.4, 0.2, 0.1]),
+                          Curve('"SNR"', [9, 8, 4, 2, 1, 0.1], log=True)])
+    page = shown(player)
+    assert not page.get_by_text("Run this cell").is_visible()
+    drawn = """() => [...document.querySelectorAll("[data-text]")]
+        .map(e => getComputedStyle(e, "::before").content)"""
+    assert {'"1"', '"0.1"', '"1000"', '"α"', '"\\"SNR\\", logarithmic axis"'} <= set(
+        page.evaluate(drawn))
+    page = shown(sanitised(player.html))
+    # No word of a drawing that is not there, nothing that runs together.
+    assert page.locator("body").inner_text().split("\n\n") == [
+        "Play level t t = 200", "Run this cell to move the slider."]
+
+
+@pytest.mark.parametrize("name", ["button", "slider"])
+def test_a_shortcut_of_the_notebook_takes_no_key(shown, name):
+    """Lumino asks the element that has the focus for this attribute, not the ones around it."""
+    page = shown(play(frames(), VALUES, "t", alt=ALT))
+    assert page.get_by_role(name).get_attribute("data-lm-suppress-shortcuts") == "true"
+
+
+def test_the_ring_of_the_focus_is_whole_where_the_output_clips(shown):
+    html = play(frames(), VALUES, "t", alt=ALT).html
+    page = shown(f'<div id="clip" style="overflow: hidden; width: 600px">{html}</div>')
+    page.keyboard.press("Tab")
+    cut = page.evaluate("""() => {
+        const [b, c] = [document.activeElement, document.getElementById("clip")];
+        const [inner, outer] = [b, c].map(e => e.getBoundingClientRect()), s = getComputedStyle(b);
+        const ring = parseFloat(s.outlineWidth) + parseFloat(s.outlineOffset);
+        return [b.tagName, s.outlineStyle, ring, inner.left - outer.left,
+            outer.bottom - inner.bottom]
+    }""")
+    assert cut[:3] == ["BUTTON", "solid", 4]
+    assert min(cut[3:]) >= 4
+
+
+@pytest.mark.parametrize(("width", "rows"), [(1000, 1), (720, 2), (390, 3)])
+def test_curves_stand_beside_one_another_or_below(shown, width, rows):
+    page = shown(play(frames(shape=(28, 140)), VALUES, "t", alt=ALT,
+                      curves=[Curve("alpha_t", range(6)), Curve("SNR", range(1, 7), True)]),
+                 viewport={"width": width, "height": 700})
+    bottoms = page.evaluate("""() => [...document.querySelectorAll("figure")]
+        .map(f => Math.round(f.getBoundingClientRect().bottom))""")
+    assert len(set(bottoms)) == rows and (rows == 3 or bottoms[1] == bottoms[2])
 
 
 def test_on_paper_the_picture_stays_and_the_controls_go(shown):

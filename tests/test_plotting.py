@@ -191,8 +191,9 @@ def test_frames_without_their_names_are_errors(frames, names, widgets):
 
 # The package -------------------------------------------------------------------------------------
 
-MODULES = [importlib.import_module(f"ddim_lib.{m.name}")
-           for m in pkgutil.iter_modules(ddim_lib.__path__)]
+MODULES = [importlib.import_module(m.name)
+           for m in pkgutil.walk_packages(ddim_lib.__path__, "ddim_lib.")
+           if not m.name.endswith("__main__")]
 
 
 def test_importing_the_library_needs_torch_and_numpy_alone():

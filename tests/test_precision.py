@@ -11,9 +11,9 @@ from test_cli import ddim  # noqa: F401
 from test_cli_train import assert_error
 
 import ddim_lib
-from ddim_lib import precision
 from ddim_lib.cli import evaluate as cli_evaluate
 from ddim_lib.pixels import to_uint8
+from ddim_lib.runtime import precision
 
 CPU = torch.device("cpu")
 

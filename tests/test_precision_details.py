@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ddim_lib import precision
+from ddim_lib.runtime import precision
 
 CPU = torch.device("cpu")
 

@@ -25,20 +25,22 @@ from test_cli_train import TINY, files, stopped_after
 from torch import nn
 
 import ddim_lib
-from ddim_lib import collectives, processes
-from ddim_lib.cli import main
+from ddim_lib.cli import main, together
 from ddim_lib.cli import options as cli_options
 from ddim_lib.cli import sample as cli_sample
 from ddim_lib.cli import train as cli_train
 from ddim_lib.metrics import SPACES
 from ddim_lib.pixels import to_float
+from ddim_lib.runtime import collectives, processes
 from ddim_lib.training import Trainer, TrainingConfig, learning_rate, noise_prediction_loss
 
 NETWORK = ddim_lib.UNetConfig(8, 1, 16, (1, 2), 1, (4,), dropout=0.0, groups=8)
 # Gradients of a tenth of their norm: clipping before the mean would show.
 CONFIG = TrainingConfig(steps=6, batch_size=4, lr=1e-3, warmup=3, grad_clip=0.05, ema_decay=0.9,
                         autocast="fp32", flip=True, seed=7)
-V_FORM = replace(CONFIG, loss_weight="1/alpha"), replace(NETWORK, prediction_type="v_prediction")
+V_FORM = (replace(CONFIG, loss_weight="1/alpha", mean_weight=4.0),
+          replace(NETWORK, prediction_type="v_prediction"))
+LABELLED = (replace(CONFIG, label_dropout=0.3), replace(NETWORK, classes=3))
 # Measured after 6 steps: losses 2e-7, weights 2e-7. Adam has moved weights by up to 2e-3.
 LOSS, WEIGHT = 1e-5, 1e-4
 
@@ -51,8 +53,9 @@ def images(n=18, seed=0):
 def trainer(config=CONFIG, network=NETWORK, seed=100, data=None):
     torch.manual_seed(seed)
     schedule = ddim_lib.linear()
-    return Trainer(ddim_lib.UNet(network, schedule), schedule, images() if data is None else data,
-                   config, "cpu")
+    data = images() if data is None else data
+    labels = torch.arange(len(data)) % network.classes if network.classes else None
+    return Trainer(ddim_lib.UNet(network, schedule), schedule, data, config, "cpu", labels)
 
 
 def run(t, until=None):
@@ -80,9 +83,9 @@ def library(tells):
     found["tells"] = [tells(), tells()]
 
     # Collectives.
-    found["shares"] = [list(collectives.share(range(n))) for n in (0, 1, 4, 5)]
+    found["shares"] = [list(together.share(range(n))) for n in (0, 1, 4, 5)]
     rows = torch.arange(10).view(5, 2)
-    found["gathered"] = [collectives.gather(collectives.share(rows[:n])) for n in (5, 1)]
+    found["gathered"] = [together.gather(together.share(rows[:n])) for n in (5, 1)]
     found["any"] = [collectives.any_of(flag) for flag in (False, me == 1, me == 0, True)]
     one, other = torch.full((2, 3), float(me)), torch.tensor(4.0 - me)
     collectives.average([one.T, other])
@@ -91,7 +94,7 @@ def library(tells):
     collectives.broadcast([one])
     found["broadcast"] = one
     found["same"] = [told_error(collectives.check_same, "it", value) for value in (3, [me])]
-    with collectives.first_goes_ahead():
+    with together.first_goes_ahead():
         found["ahead"] = Path("first was here").exists()
         if me == 0:
             time.sleep(1)
@@ -100,7 +103,7 @@ def library(tells):
     # Sampling: the weights of seed 0 in every process.
     torch.manual_seed(0)
     model, options = ddim_lib.UNet(NETWORK), {"steps": 3, "progress": False}
-    sample = collectives.sample_together
+    sample = together.sample_together
     found["samples"] = [
         sample(model, ddim_lib.linear(), seeds=[5, 0, 9, 2, 2], eta=1.0, batch_size=2, **options),
         sample(model, ddim_lib.linear(), seeds=[3], **options),
@@ -124,6 +127,8 @@ def library(tells):
     found["dropout"] = run(t, 3), state(t)
     t = trainer(*V_FORM, seed=100 + me)
     found["v-form"] = run(t, 3), state(t)
+    t = trainer(*LABELLED, seed=100 + me)
+    found["labelled"] = run(t), state(t)
 
     # A second process asked to stop, twice, in the midst of a step.
     t = trainer(replace(CONFIG, steps=50))
@@ -178,7 +183,7 @@ def planted(where):
     if where == "stop" and me == 0:  # a slow disk, and slow words: the other must not end before
         torch.save = lambda *arguments: (time.sleep(1.5), save(*arguments))
         go_on = cli_train.go_on
-        cli_train.go_on = lambda ctx: (time.sleep(6), go_on(ctx))[1]  # PyTorch takes 2 to end
+        cli_train.go_on = lambda *all: (time.sleep(6), go_on(*all))[1]  # PyTorch takes 2 to end
     if where == "disk" and me == 0:
         def full(state, file):
             raise OSError(28, "No space left on device")
@@ -312,6 +317,17 @@ def test_the_v_form_too_trains_as_in_one_process(found):
 
 
 @pytest.mark.slow
+def test_labels_are_learnt_as_in_one_process(found):
+    _, both = found
+    t = trainer(*LABELLED)
+    losses = run(t)
+    for f in both:
+        assert f["labelled"][0] == pytest.approx(losses, rel=LOSS)
+        close(f["labelled"][1], state(t), WEIGHT)
+    assert state(t)["ema.label_emb.weight"].abs().amax(1).min() > 0
+
+
+@pytest.mark.slow
 def test_one_process_writes_and_the_others_wait(found):
     folder, both = found
     assert [f["waited"] for f in both] == [True, True]
@@ -412,7 +428,7 @@ def test_what_cannot_be_is_an_error_in_every_process(found):
         assert size == "batch_size must be divisible by the number of processes, 2, got 5"
         assert config.startswith("config must be the same in every process") and "seed=1" in config
         assert network.startswith("the run must be the same in every process")
-        assert data.startswith("images (their CRC-32) must be the same in every process")
+        assert data.startswith("the run must be the same in every process") and "CRC-32" in data
         assert "(its CRC-32) must be the same in every process" in checkpoint
 
 
@@ -448,7 +464,7 @@ def test_a_run_is_stopped_in_two_goes_on_in_one_and_ends_in_two(folder, capsys):
     assert len(lines(err, "Stopped at step 3 of 6, saved in run/checkpoint.pt. Go on with: "
                           "torchrun --nproc-per-node 2 -m ddim_lib train digits --out run")) == 1
     assert not lines(err, "Error")
-    assert sorted(os.listdir("run")) == ["checkpoint.pt", "loss.json"]
+    assert sorted(os.listdir("run")) == ["checkpoint.pt"]
     with stopped_after(2, signal.SIGTERM):
         assert alone(*options, "--out", "run", "--resume") == 130
     assert torch.load("run/checkpoint.pt", weights_only=True)["step"] == 5
@@ -472,16 +488,15 @@ def test_a_signal_to_torchrun_stops_all_and_saves_once(folder):
     with torchrun(2, "-m", "ddim_lib", *TINY, "--steps", "100000", "--every", "1", "--out",
                   "run") as process:
         end = time.monotonic() + 200
-        while not Path("run/loss.json").exists() and time.monotonic() < end:
+        while not Path("run/checkpoint.pt").exists() and time.monotonic() < end:
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=120)
     assert process.returncode != 0
     assert len(lines(err, "Stopped at step")) == 1 and not lines(err, "Error")
-    assert sorted(os.listdir("run")) == ["checkpoint.pt", "loss.json"]
-    step = json.loads(Path("run/loss.json").read_text())["step"]
-    assert torch.load("run/checkpoint.pt", weights_only=True)["step"] == step
+    assert sorted(os.listdir("run")) == ["checkpoint.pt"]
+    step = torch.load("run/checkpoint.pt", weights_only=True)["step"]
     assert f"Stopped at step {step:,} of 100,000" in err
 
 
@@ -489,7 +504,7 @@ def test_a_signal_to_torchrun_stops_all_and_saves_once(folder):
 @pytest.mark.parametrize("where, words", [
     ("raise", "Error: planted (rank 1 of 2 processes)"),
     ("kill", "Error: another process of this run has ended or does not answer ("),
-    ("nan", "Error: the loss is not finite at step 4: a smaller --lr than"),
+    ("nan", "Error: the loss is nan at step 4; a smaller lr than"),
     ("disk", "Error: --out run/checkpoint.pt cannot be written: No space left on device. What was "
              "there before is untouched (rank 0 of 2 processes)"),
 ])
@@ -504,8 +519,8 @@ def test_what_goes_wrong_in_one_ends_all_with_one_line(where, words, folder):
 
 @pytest.mark.slow
 def test_samples_and_films_are_gathered_even_with_more_processes_than_seeds(folder, capsys):
-    options = ("sample", "--seeds", "7,3", "--steps", 4, "--eta", 1, "--device", "cpu", "--frames",
-               3)
+    options = ("sample", "--weights", "mnist-labels", "--labels", "7,3", "--guidance", 2, "--seeds",
+               "7,3", "--steps", 4, "--eta", 1, "--device", "cpu", "--frames", 3)
     for run, out in (("one", None), ("three", folder)):
         outs = [word for kind in ("npy", "png", "gif") for word in ("--out", f"{run}/a.{kind}")]
         if out is None:
@@ -574,7 +589,7 @@ def test_one_process_joins_nobody(variables, monkeypatch):
         assert (processes.rank(), processes.world_size(), processes.local_rank()) == (0, 1, 0)
         assert tells() and tells() and not dist.is_initialized()
         rows = torch.ones(2, 1)
-        assert collectives.gather(rows) is rows and collectives.share([1, 2]) == [1, 2]
+        assert together.gather(rows) is rows and together.share([1, 2]) == [1, 2]
         assert [collectives.any_of(flag) for flag in (False, True)] == [False, True]
 
 

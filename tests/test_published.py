@@ -15,19 +15,30 @@ from safetensors.torch import load_file, save_file
 from test_download import Server
 from test_unet import CONFIGS, diffusers_twin, inputs, perturbed
 
-from ddim_lib import checkpoints, conversion, published
-from ddim_lib.checkpoints import CIFAR10, WeightsNotFoundError, read_published, write_diffusers
-from ddim_lib.conversion import (
+from ddim_lib.schedule import cosine, linear
+from ddim_lib.storage.download import ChecksumError, DownloadError
+from ddim_lib.unet import UNet, UNetConfig
+from ddim_lib.weights import (
+    available,
+    checkpoints,
+    conversion,
+    load_pretrained,
+    published,
+    save_weights,
+)
+from ddim_lib.weights.checkpoints import (
+    CIFAR10,
+    WeightsNotFoundError,
+    read_published,
+    write_diffusers,
+)
+from ddim_lib.weights.conversion import (
     config_from_diffusers,
     diffusers_config,
     schedule_from_diffusers,
     schedule_to_diffusers,
     to_diffusers,
 )
-from ddim_lib.download import ChecksumError, DownloadError
-from ddim_lib.schedule import cosine, linear
-from ddim_lib.unet import UNet, UNetConfig
-from ddim_lib.weights import available, load_pretrained, save_weights
 
 # Small, with the 32 pixels, dropout and groups that shapes cannot tell.
 NARROW = UNetConfig(32, 3, 32, (1, 2), 1, (16,), dropout=0.1)

@@ -9,14 +9,14 @@ import os
 import re
 from pathlib import Path
 
-import command_pages
 import ddim_api
-import equation_sources
-import glossary_terms
 import pytest
-import repository
 import small_book
 from bs4 import BeautifulSoup
+from ddim_api import commands as command_pages
+from ddim_equations import sources as equation_sources
+from ddim_glossary import terms as glossary_terms
+from ddim_shared import repository
 
 import ddim_lib
 from ddim_lib.cli import main
@@ -24,18 +24,25 @@ from ddim_lib.cli import main
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html" / "book"
 CHAPTERS = sorted((ROOT / "book").glob("[0-9]*.ipynb"))
+# Every module of the library by its name below ddim_lib; that of the package itself is "".
+MODULES = {".".join(path.relative_to(ROOT / "ddim_lib").with_suffix("").parts)
+           .removesuffix("__init__").removesuffix("."): path
+           for path in (ROOT / "ddim_lib").rglob("*.py")}
 # Modules that no page of the library shows, each for its reason.
 EXEMPT = {
+    "": "its names are those of other modules; the first page lists them",
     "__main__": "starts the command, defines nothing",
-    "__init__": "its names are those of other modules; the first page lists them",
+    **dict.fromkeys(("runtime", "storage"), "a folder of modules"),
 }
-# The command's own package has a page that is made from click.
-PUBLIC = sorted(path.stem for path in (ROOT / "ddim_lib").glob("*.py") if path.stem not in EXEMPT)
+# The command's own package has a page that is made from click; a program may call these of it.
+CALLED = {"cli.together", "cli.video"}
+COMMAND = sorted(name for name in MODULES if name.split(".")[0] == "cli" and name not in CALLED)
+PUBLIC = sorted(MODULES.keys() - EXEMPT.keys() - set(COMMAND))
 
 
 def public_names(module):
     """Functions, classes, methods and properties that a reader may call: name to node."""
-    nodes = repository.definitions(ROOT / "ddim_lib" / f"{module}.py")
+    nodes = repository.definitions(MODULES[module])
     return {name: node for name, node in nodes.items()
             if isinstance(node, ast.FunctionDef | ast.ClassDef)
             and all(not part.startswith("_") or part == "__call__" for part in name.split("."))}
@@ -60,7 +67,7 @@ def parameters(node):
 
 def test_every_module_has_its_place():
     pages = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "book/api").glob("*.md"))
-    shown = re.findall(r"^\.\. automodule:: ddim_lib\.(\w+)\n   :members:", pages, re.MULTILINE)
+    shown = re.findall(r"^\.\. automodule:: ddim_lib\.([\w.]+)\n   :members:", pages, re.MULTILINE)
     assert sorted(shown) == PUBLIC
     assert pages.count("automodule") == len(shown)
     called = [m for m in PUBLIC if any("__call__" in name for name in public_names(m))]
@@ -96,7 +103,7 @@ def test_every_public_name_is_documented(module, name):
 
 def test_the_commands_modules_are_documented_too():
     """But for what click calls: invoke, main and the convert of its types."""
-    for module in EXEMPT:
+    for module in COMMAND:
         for name, node in public_names(module).items():
             if name.split(".")[-1] not in ("invoke", "main", "convert"):
                 assert ast.get_docstring(node), f"{module}.{name}"
@@ -104,7 +111,7 @@ def test_the_commands_modules_are_documented_too():
 
 def test_the_first_page_links_what_stands_at_the_top():
     page = (ROOT / "book/api.md").read_text(encoding="utf-8")
-    linked = dict(re.findall(r"`(\w+) <(ddim_lib\.\w+\.\w+)>`", page))
+    linked = dict(re.findall(r"`(\w+) <(ddim_lib[\w.]+)>`", page))
     assert sorted(linked) == sorted(ddim_lib.__all__)
     for name, target in linked.items():
         thing = getattr(ddim_lib, name)
@@ -122,10 +129,11 @@ def test_only_types_of_others_may_have_no_link():
 @pytest.mark.parametrize("module, name", ALL, ids=lambda part: part)
 def test_source_leads_to_the_definition(module, name):
     link = ddim_api.source("py", {"module": f"ddim_lib.{module}", "fullname": name})
-    start = f"https://github.com/{repository.configured()}/blob/main/ddim_lib/{module}.py#L"
+    path = MODULES[module].relative_to(ROOT)
+    start = f"https://github.com/{repository.configured()}/blob/main/{path}#L"
     assert link.startswith(start)
     first, last = map(int, link.removeprefix(start).split("-L"))
-    lines = (ROOT / f"ddim_lib/{module}.py").read_text(encoding="utf-8").splitlines()
+    lines = MODULES[module].read_text(encoding="utf-8").splitlines()
     assert re.match(rf"\s*(def|class) {name.split('.')[-1]}\b", lines[first - 1])
     assert first < last <= len(lines)
 
@@ -184,7 +192,7 @@ SMALL = {
     "index": "# All\n\n```{toctree}\n01_noising\n05_fast_sampling\nglossary\n```\n\nA seed, by "
              "equation (1).\n",
     "01_noising": "# DDPM\n\n> A sampler in the box.\n\nFirst DDPM, then `DDPM` and DDPM. By "
-                  "equation (7) and\n(9.2), $$x \\tag{1}$$\n\n$$\nx_t = y \\tag{1}\n$$\n\n"
+                  "equation (7) and\n(11.2), $$x \\tag{1}$$\n\n$$\nx_t = y \\tag{1}\n$$\n\n"
                   "## A seed\n\n- in a list, a noise\n  schedule, "
                   "[a seed](https://example.org)\n\n| level |\n|---|\n| level |\n\n"
                   "$$\nz \\tag{7}\n$$\n",
@@ -213,7 +221,7 @@ def test_numbered_equations_become_places_and_mentions_lead_there(small):
     assert pages["01_noising"].find(id="eq-1") and not pages["01_noising"].find(id="eq-7")
     first = {a.text: a["href"] for a in pages["01_noising"].select("a[href*='#eq-']")}
     assert first == {"(7)": "05_fast_sampling.html#eq-7",
-                     "(9.2)": "09_where_this_leads.html#eq-9-2"}
+                     "(11.2)": "11_solvers.html#eq-11-2"}
     own = {a.text: a["href"] for a in pages["05_fast_sampling"].select("a[href*='#eq-']")}
     assert own == {"equation (7)": "#eq-7", "(5)": "03_learning.html#eq-5"}
 
@@ -280,13 +288,14 @@ def test_links_between_pages_lead_to_places_that_exist(name):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "book/api").glob("*.md")), ids=lambda p: p.stem)
 def test_every_public_name_is_on_its_page(path):
-    modules = re.findall(r"automodule:: ddim_lib\.(\w+)", path.read_text(encoding="utf-8"))
+    modules = re.findall(r"automodule:: ddim_lib\.([\w.]+)", path.read_text(encoding="utf-8"))
     page = built(f"api/{path.stem}")
     for module in modules:
+        source = MODULES[module].relative_to(ROOT)
         for name in public_names(module):
             place = page.find(id=f"ddim_lib.{module}.{name}")
             assert place is not None, f"{module}.{name}"
-            assert place.select_one(f"a[href*='/ddim_lib/{module}.py#L']"), f"{module}.{name}"
+            assert place.select_one(f"a[href*='/{source}#L']"), f"{module}.{name}"
             assert len(place.find_next_sibling("dd").text.split()) >= 3
 
 

@@ -9,15 +9,15 @@ import venv
 import zipfile
 from pathlib import Path
 
-import address
-import assignments
 import course_sample
-import leaks
 import nbformat
 import pytest
-import release
-from assignments import marks
-from normal_form import read
+
+from course import assignments, release
+from course.assignments import marks
+from course.edition import leaks
+from scripts import address
+from scripts.notebooks.normal_form import read
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = assignments.names()
@@ -194,6 +194,7 @@ def clone(tmp_path_factory):
     for path in there.iterdir():
         if not path.name.lower().startswith(("ddim_lib", "_ddim_lib", "_editable")):
             (packages / path.name).symlink_to(path)
+    (packages / "scripts").symlink_to(ROOT / "scripts")
     return repository, packages
 
 
@@ -201,7 +202,7 @@ RUN = """
 import sys
 import nbformat
 from nbclient.exceptions import CellExecutionError
-from notebooks import Client
+from scripts.notebooks.execution import Client
 path = sys.argv[1]
 notebook = nbformat.read(path, 4)
 try:
@@ -220,7 +221,7 @@ def runtime(clone, tmp_path_factory):
     venv.create(folder, with_pip=False)
     public = f"https://github.com/{address.configured(ROOT)}"
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "PYTEST"))} | {
-        "PYTHONPATH": os.pathsep.join([str(packages), str(ROOT / "scripts")]),
+        "PYTHONPATH": str(packages),
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{repository.as_uri()}.insteadOf",
         "GIT_CONFIG_VALUE_0": public,

@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import chapter_times
 import nbformat
-import notebooks
 import pytest
+
+from scripts.notebooks import chapter_times, execution
 
 ROOT = Path(__file__).resolve().parent.parent
 # The box at the top of a chapter. What it says in round brackets is a remark.
@@ -80,8 +80,8 @@ def chapter(folder: Path, source: str) -> Path:
 
 def test_a_chapter_that_ran_is_recorded(tmp_path, monkeypatch, recorded):
     path = chapter(tmp_path, "x = bytearray(200_000_000)\nprint(len(x))")
-    monkeypatch.setattr(notebooks, "chapters", lambda: [path])
-    assert notebooks.run(path, limit=120) is None
+    monkeypatch.setattr(execution, "chapters", lambda: [path])
+    assert execution.run(path, limit=120) is None
     ((name, seconds, memory),) = recorded
     assert name == "01_small" and 0 < seconds < 120
     if Path("/proc/self/status").is_file():
@@ -91,13 +91,13 @@ def test_a_chapter_that_ran_is_recorded(tmp_path, monkeypatch, recorded):
 @pytest.mark.parametrize("source", ["1 / 0", "import sys; print(1, file=sys.stderr)"])
 def test_a_chapter_that_failed_is_not(tmp_path, monkeypatch, recorded, source):
     path = chapter(tmp_path, source)
-    monkeypatch.setattr(notebooks, "chapters", lambda: [path])
-    assert notebooks.run(path, limit=120)
+    monkeypatch.setattr(execution, "chapters", lambda: [path])
+    assert execution.run(path, limit=120)
     assert recorded == []
 
 
 def test_another_notebook_is_not(tmp_path, recorded):
-    assert notebooks.run(chapter(tmp_path, "1 + 1"), limit=120) is None
+    assert execution.run(chapter(tmp_path, "1 + 1"), limit=120) is None
     assert recorded == []
 
 
@@ -157,8 +157,8 @@ def test_a_box_that_is_wrong_is_noticed():
 
 def test_every_box_says_what_its_chapter_takes():
     said = boxes()
-    assert set(said) == {path.stem for path in notebooks.chapters()}
-    assert all(0 < box["seconds"] <= notebooks.LIMIT for box in said.values())
+    assert set(said) == {path.stem for path in execution.chapters()}
+    assert all(0 < box["seconds"] <= execution.LIMIT for box in said.values())
     assert all(0.1 < box["memory"] < 12.7 for box in said.values())  # Colab has that much
 
 

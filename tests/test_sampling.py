@@ -12,7 +12,9 @@ from ddim_lib.sampling import (
     Step,
     coefficients,
     encode,
+    extrapolate_x0,
     noise_from_seeds,
+    noise_in,
     predict_x0,
     sample,
     sample_iter,
@@ -143,7 +145,7 @@ def test_the_two_coefficient_form_needs_no_x0(t, s, eta):
                                rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.equation("9.1", "9.2")
+@pytest.mark.equation("11.1", "11.2")
 @pytest.mark.parametrize("t, s", [*JUMPS, (1000, 0)])
 def test_eta_0_is_the_ode_form(t, s):
     """Eq. 13, in x / sqrt(alpha)."""
@@ -254,6 +256,69 @@ def test_equal_to_diffusers(kind, eta, steps, table, tolerance, monkeypatch):
                    eta=eta, progress=False)
     assert found.std() > 0.1
     torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.equation("11.7")
+@pytest.mark.parametrize("steps", [1, 2, 5, 10, 50])
+@pytest.mark.parametrize("spacing, tolerance", [("leading", 1e-6), ("trailing", 1e-5)])
+def test_order_2_is_diffusers_multistep_solver(steps, spacing, tolerance):
+    """DPM-Solver++(2M). Their walk is in float32; from t = 1000 it multiplies rounding by 157."""
+    from diffusers import DPMSolverMultistepScheduler
+
+    theirs = DPMSolverMultistepScheduler(
+        num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, timestep_spacing=spacing,
+        algorithm_type="dpmsolver++", solver_order=2, final_sigmas_type="zero")
+    theirs.set_timesteps(steps)
+    taus = [label + 1 for label in reversed(theirs.timesteps.tolist())]
+    model, expected = Curved(), noise(3, *SHAPE)
+    x_T = expected.clone()
+    for label in theirs.timesteps:
+        eps = model(expected, torch.full((3,), label.item() + 1))
+        expected = theirs.step(eps, label, expected).prev_sample
+    found = sample(Curved(), SCHEDULE, x_T=x_T, steps=taus, order=2, progress=False)
+    assert len(taus) == steps and found.std() > 0.1
+    assert (found - expected).abs().max() < tolerance * found.abs().max()
+
+
+@pytest.mark.equation("11.7")
+def test_an_extrapolated_prediction_lies_on_the_line_through_two_in_log_snr():
+    """Halfway through the step, were the prediction straight in ln(sqrt(alpha / (1 - alpha)))."""
+    before, t, s = SCHEDULE.at(900), SCHEDULE.at(600), SCHEDULE.at(50)
+
+    def half_log_snr(alpha):
+        return math.log(math.sqrt(alpha / (1 - alpha)))
+
+    def line(place):
+        return 0.3 - 0.7 * place + torch.zeros(1, *SHAPE, dtype=torch.float64)
+
+    middle = (half_log_snr(t) + half_log_snr(s)) / 2
+    found = extrapolate_x0(line(half_log_snr(t)), line(half_log_snr(before)), before, t, s)
+    torch.testing.assert_close(found, line(middle), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.equation("11.7")
+@pytest.mark.parametrize("clip", [False, True])
+def test_order_2_is_the_step_with_an_extrapolated_prediction(clip):
+    """But for the first transition and the last; what is reported are the network's predictions."""
+    walk = list(sample_iter(Curved(), SCHEDULE, x_T=noise(2, *SHAPE), steps=5, order=2, clip=clip))
+    assert [now.t for now in walk] == [1000, 800, 600, 400, 200, 0]
+    for i, (now, after) in enumerate(zip(walk, walk[1:], strict=False)):
+        a_t, a_s = SCHEDULE.at(now.t), SCHEDULE.at(after.t)
+        x0 = predict_x0(now.x, Curved()(now.x, torch.full((2,), now.t)), a_t)
+        torch.testing.assert_close(now.x0, x0.clamp(-1, 1) if clip else x0)
+        torch.testing.assert_close(now.eps, noise_in(now.x, now.x0, a_t))
+        guess = now.x0
+        if i not in (0, 4):
+            guess = extrapolate_x0(now.x0, walk[i - 1].x0, SCHEDULE.at(walk[i - 1].t), a_t, a_s)
+            assert (guess - now.x0).abs().max() > 0.01
+        expected = step(guess, noise_in(now.x, guess, a_t), a_t, a_s)
+        torch.testing.assert_close(after.x, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_in_two_steps_both_orders_are_one():
+    walks = [sample(Curved(), SCHEDULE, x_T=noise(2, *SHAPE), steps=[300, 1000], order=order,
+                    progress=False) for order in (1, 2)]
+    torch.testing.assert_close(*walks, rtol=0, atol=0)
 
 
 # Gaussian data, where everything is known ---------------------------------------------------------
@@ -568,7 +633,7 @@ def test_encoding_asks_at_the_source_or_at_the_destination(convention, asked):
     assert model.asked == asked
 
 
-@pytest.mark.equation("7.3")
+@pytest.mark.equation("9.1")
 @pytest.mark.parametrize("convention", ["source", "destination"])
 def test_encoding_is_equation_13_backwards(convention):
     model, x, taus = Curved(), noise(2, *SHAPE), [10, 300, 700]
@@ -582,7 +647,7 @@ def test_encoding_is_equation_13_backwards(convention):
     torch.testing.assert_close(found, x, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.equation("7.3")
+@pytest.mark.equation("9.1")
 def test_decoding_inverts_encoding_better_with_more_steps():
     """On the exact eps of Gaussian data the error falls as 1/S^2, lower with the destination."""
     x = 0.5 * noise(4, 1, 20, 20)
@@ -621,7 +686,7 @@ def test_slerp_starts_at_x_and_ends_at_y():
     torch.testing.assert_close(slerp(x, y, 1.0), y, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.equation("7.2")
+@pytest.mark.equation("8.2")
 @pytest.mark.parametrize("weight", [0.1, 0.25, 0.5, 0.8])
 def test_slerp_is_the_arc_of_d5_image_by_image(weight):
     """DDIM D.5, one image at a time, in plain numbers."""
@@ -637,7 +702,7 @@ def test_slerp_is_the_arc_of_d5_image_by_image(weight):
         torch.testing.assert_close(slerp(x[i:i + 1], y[i:i + 1], weight)[0], found[i])
 
 
-@pytest.mark.equation("7.2")
+@pytest.mark.equation("8.2")
 @pytest.mark.parametrize("weight", [0.0, 0.3, 0.5, 0.9])
 def test_slerp_keeps_the_norm(weight):
     x, y = noise(2, *SHAPE), noise(2, *SHAPE, seed=1)
@@ -646,7 +711,7 @@ def test_slerp_keeps_the_norm(weight):
                                torch.full((2,), 6.0, dtype=torch.float64))
 
 
-@pytest.mark.equation("7.1", "7.2")
+@pytest.mark.equation("8.1", "8.2")
 def test_the_midpoint_of_slerp_is_as_wide_as_noise_and_that_of_lerp_is_not():
     """1 against 1/sqrt(2): the network has never seen noise as narrow as the latter."""
     x, y = noise_from_seeds(range(64), (1, 28, 28)), noise_from_seeds(range(64, 128), (1, 28, 28))
@@ -683,6 +748,18 @@ def test_an_impossible_eta_is_an_error(eta):
         coefficients(0.1, 0.2, eta)
     with pytest.raises(ValueError, match='eta must be a number of at least 0, or "hat", got'):
         sample_iter(Exact(), SCHEDULE, seeds=[1], eta=eta)
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"order": 3}, "order must be 1 or 2, got 3"),
+    ({"order": "2"}, "order must be 1 or 2, got '2'"),
+    ({"order": 2, "eta": 0.5}, "eta must be 0 where order is 2, got 0.5"),
+    ({"order": 2, "eta": "hat"}, "eta must be 0 where order is 2, got 'hat'")])
+def test_an_impossible_order_is_an_error_before_the_first_call(options, message):
+    model = Exact()
+    with pytest.raises(ValueError, match=message):
+        sample_iter(model, SCHEDULE, seeds=[0], **options)
+    assert model.asked == []
 
 
 def test_a_missing_z_is_an_error():

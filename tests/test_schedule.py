@@ -104,20 +104,49 @@ def test_quadratic_has_as_many_levels_as_the_official_list_without_repeats(S, un
     assert len(timesteps(1000, S, "quadratic")) == unique
 
 
+@pytest.mark.parametrize("schedule", [linear(), cosine(), linear(7)], ids=lambda s: s.name)
+@pytest.mark.parametrize("S", [2, 5, 7])
+def test_log_snr_is_even_in_the_logarithm_up_to_the_nearest_level(schedule, S):
+    value = [math.log(math.sqrt(a / (1 - a))) for a in schedule.alpha[1:].tolist()]
+    taus = timesteps(schedule, S, "log-snr")
+    assert (taus[0], taus[-1]) == (1, schedule.T)
+    even = np.linspace(value[-1], value[0], S)
+    nearest = {min(range(1, schedule.T + 1), key=lambda t: abs(value[t - 1] - e)) for e in even}
+    assert taus == sorted(nearest)
+
+
+def test_log_snr_of_the_book_s_schedule():
+    assert timesteps(linear(), 1, "log-snr") == [1000]
+    assert timesteps(linear(), 5, "log-snr") == [1, 31, 303, 723, 1000]
+    assert len(timesteps(linear(), 100, "log-snr")) < 100
+    torch.testing.assert_close(linear().half_log_snr(), linear().snr().sqrt().log())
+
+
+def test_log_snr_needs_the_schedule_and_the_others_take_it():
+    with pytest.raises(ValueError, match="T must be the schedule where spacing is log-snr, got 1"):
+        timesteps(1000, 10, "log-snr")
+    for spacing in ("leading", "trailing", "quadratic"):
+        assert timesteps(linear(50), 10, spacing) == timesteps(50, 10, spacing)
+    assert timesteps(linear(50), [3, 9], "log-snr") == [3, 9]
+
+
 @given(st.data())
 @QUIET
 def test_every_subsequence_increases_strictly_inside_1_to_T(data):
     T = data.draw(st.integers(1, 1500), "T")
     S = data.draw(st.integers(1, T), "S")
-    for spacing in ("leading", "trailing", "quadratic"):
-        taus = timesteps(T, S, spacing)
+    for spacing in ("leading", "trailing", "quadratic", "log-snr"):
+        taus = timesteps(linear(T), S, spacing)
         assert taus[0] >= 1 and taus[-1] <= T
         assert all(a < b for a, b in zip(taus, taus[1:], strict=False))
-        assert len(taus) == S if spacing != "quadratic" else 1 <= len(taus) <= S
+        even = spacing in ("leading", "trailing")
+        assert len(taus) == S if even else 1 <= len(taus) <= S
         if spacing == "leading":
             assert taus[0] == 1
         elif spacing == "trailing":
             assert taus[-1] == T
+        elif spacing == "log-snr":
+            assert taus[-1] == T and (S == 1 or taus[0] == 1)
         elif S > 1:
             assert taus[0] == 1 and taus[-1] == 1 + T * 8 // 10
         steps = pairs(taus)
@@ -159,7 +188,7 @@ def test_impossible_steps_are_errors(steps, message, spacing):
 
 def test_an_unknown_spacing_is_an_error():
     with pytest.raises(ValueError, match="spacing must be one of leading, trailing, quadratic, "
-                                         "got 'uniform'"):
+                                         "log-snr, got 'uniform'"):
         timesteps(1000, 10, "uniform")
 
 

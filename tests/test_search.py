@@ -9,14 +9,16 @@ RESULT = "#search-results ul.search > li"
 
 
 @pytest.mark.parametrize(("words", "chapter"), [
-    ("slerp", "07_latent_space"),
+    ("slerp", "08_latent_space"),
     ("eta", "06_ddim_and_ddpm"),
     ("signal-to-noise", "01_noising"),
     ("Fréchet", "05_fast_sampling"),
     ("frechet", "05_fast_sampling"),
     ("sigma_hat", "06_ddim_and_ddpm"),
-    ("encode", "07_latent_space"),
+    ("encode", "09_inversion"),
     ("oracle", "02_oracle"),
+    ("1000", "01_noising"),
+    ("σ", "06_ddim_and_ddpm"),
 ])
 def test_search_finds(visit, words, chapter):  # noqa: F811
     page, faults = visit(f"search.html?q={words}")
@@ -29,7 +31,32 @@ def test_search_finds(visit, words, chapter):  # noqa: F811
     excerpt = results[at[0]].locator(".context")
     excerpt.wait_for()
     assert len(excerpt.inner_text()) > 60 and ".pdf" not in excerpt.inner_text()
+    for told in page.locator(f"{RESULT} .context").all_inner_texts():
+        assert not re.search(r"\\\(|\\[a-z]|Colab: install", told), told
     assert faults == []
+
+
+def test_search_counts_pages_and_shows_few_entries_of_each(visit):  # noqa: F811
+    page, _ = visit("search.html?q=DDIM")
+    page.get_by_text("Search finished").wait_for()
+    links = page.locator(f"{RESULT} > a:first-child")
+    pages = [href.split("#")[0].split("?")[0]
+             for href in links.evaluate_all("all => all.map(a => a.getAttribute('href'))")]
+    told = int(re.search(r"(\d+) page", page.locator(".search-summary").inner_text())[1])
+    assert told == len(set(pages)) > 10
+    assert max(map(pages.count, pages)) <= 3
+
+
+@pytest.mark.parametrize("name", ["search.html", "book/notation.html"])
+def test_the_magnifier_lies_beside_what_is_typed(visit, name):  # noqa: F811
+    page, _ = visit(name)
+    if name != "search.html":
+        page.keyboard.press("Control+k")
+    place = page.locator("form.bd-search:visible").first
+    icon = place.locator("i").bounding_box()
+    start = place.locator("input").evaluate(
+        "e => e.getBoundingClientRect().left + parseFloat(getComputedStyle(e).paddingLeft)")
+    assert start >= icon["x"] + icon["width"] + 2
 
 
 def test_search_from_a_folder(browser, address):  # noqa: F811
@@ -39,7 +66,7 @@ def test_search_from_a_folder(browser, address):  # noqa: F811
     page.goto(f"{SITE.as_uri()}/search.html?q=slerp")
     page.locator(f"{RESULT} a").first.click()
     page.wait_for_load_state()
-    assert "/book/07_latent_space.html" in page.url
+    assert "/book/08_latent_space.html" in page.url
     assert faults == []
     page.close()
 

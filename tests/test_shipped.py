@@ -10,7 +10,8 @@ import torch
 
 import ddim_lib
 from ddim_lib.responses import amplitude_response, exact_mean_response, mean_response
-from ddim_lib.weights import data_folder, read_facts
+from ddim_lib.storage.folders import data_folder
+from ddim_lib.weights import read_facts
 
 WEIGHTS = sorted((data_folder() / "weights").glob("*.safetensors"))
 RESULTS = sorted((data_folder() / "results").glob("*.json"))
@@ -30,7 +31,8 @@ def read(path: Path) -> dict:
 
 
 def test_the_networks_that_chapters_use_are_there():
-    assert NETWORKS == ["anime-faces", "cifar10-small", "kkanji", "mnist-eps", "mnist"]
+    assert NETWORKS == ["anime-faces", "cifar10-small", "kkanji", "mnist-eps", "mnist-labels",
+                        "mnist"]
 
 
 @pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
@@ -101,7 +103,7 @@ def test_a_network_in_the_v_form_follows_amplitude_and_mean_of_the_noise(name, t
 
 
 def test_the_network_by_the_plain_recipe_does_not_follow():
-    """What chapter 3 shows of mnist-eps, and its card says."""
+    """What chapter 7 shows of mnist-eps, and its card says."""
     model, _ = ddim_lib.load_pretrained("mnist-eps")
     assert amplitude_response(model, 1000) < 0.97
 

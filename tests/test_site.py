@@ -1,7 +1,9 @@
 """The pages as a site: their addresses, and any host or folder that they may lie in."""
 
+import base64
 import functools
 import http.server
+import json
 import re
 import shutil
 import struct
@@ -9,7 +11,6 @@ import threading
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
-import address as project_address
 import pytest
 from test_pages import (  # noqa: F401
     PAGES,
@@ -21,6 +22,8 @@ from test_pages import (  # noqa: F401
     missing,
 )
 from test_weight import scroll
+
+from scripts import address as project_address
 
 BASE = project_address.pages(project_address.configured(ROOT))
 class Head(HTMLParser):
@@ -102,6 +105,19 @@ def test_the_sitemap_names_every_page():
     assert sorted(places) == sorted(BASE + name for name in PAGES)
 
 
+@pytest.mark.usefixtures("address")
+def test_a_notebook_for_download_has_its_pictures_inside():
+    notebooks = sorted((SITE / "_sources" / "book").glob("*.ipynb"))
+    assert notebooks
+    for path in notebooks:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        text = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+        shown = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", text)
+        assert shown and all(re.match(r"data:image/(png|svg\+xml);base64,", s) for s in shown)
+    badge = (ROOT / "book" / "_assets" / "colab.svg").read_bytes()
+    assert base64.b64decode(shown[0].partition(",")[2]) == badge
+
+
 def test_the_card_is_a_picture_of_the_right_size():
     card = (ROOT / "book" / "_assets" / "social_card.png").read_bytes()
     assert card[:8] == b"\x89PNG\r\n\x1a\n" and len(card) < 200_000
@@ -109,7 +125,7 @@ def test_the_card_is_a_picture_of_the_right_size():
 
 
 def test_the_icons_are_what_their_script_draws(tmp_path, monkeypatch):
-    import icon
+    from scripts.assets import icon
 
     monkeypatch.setattr(icon, "ASSETS", tmp_path)
     icon.main()

@@ -1,23 +1,9 @@
 """The pages' style sheet: what the trimming drops and, above all, what it keeps."""
 
-import importlib.util
 import re
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def extension(name: str):
-    """A module of book/_ext, which only Sphinx has on its path."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "book" / "_ext" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-stylesheet, icons = extension("stylesheet"), extension("icons")
+from ddim_site import icons, stylesheet
 
 
 @pytest.mark.parametrize(("css", "left"), [

@@ -5,7 +5,8 @@ import os
 import zipfile
 
 import pytest
-from grading import intake
+
+from course.grader.intake import intake
 
 NAMES = ["noise", "one_step_back"]
 LAYOUTS = {
@@ -99,7 +100,7 @@ ONE = {
     "nbgrader's folders": ["ann/noise/noise.ipynb", "ann/one_step_back/one_step_back.ipynb"],
     "a draft": ["ann/noise__ann.ipynb", "ann/scratch.ipynb", "ann/notes.txt"],
     "drafts": ["ann/noise__ann.ipynb", "ann/my_noise.ipynb", "bob/noise.ipynb"],
-    "in folders": ["ann/work/noise__ann.ipynb", "ann/noise.ipynb"],
+    "in folders": ["ann/mine/noise__ann.ipynb", "ann/noise.ipynb"],
 }
 
 
@@ -188,8 +189,8 @@ submission_505:
   - :name: Eve
 """
 EXPORT = {
-    "submission_501/noise.ipynb": b"1", "submission_502/work/noise__bob.ipynb": b"2",
-    "submission_502/work/noise__cleo.ipynb": b"3", "submission_503/noise.ipynb": b"4",
+    "submission_501/noise.ipynb": b"1", "submission_502/mine/noise__bob.ipynb": b"2",
+    "submission_502/mine/noise__cleo.ipynb": b"3", "submission_503/noise.ipynb": b"4",
     "submission_504/x.zip": packed({"noise.ipynb": b"5"}), "submission_505/essay.pdf": b"",
     "submission_999/noise.ipynb": b"6",
 }

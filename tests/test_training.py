@@ -11,7 +11,7 @@ from torch import nn
 
 from ddim_lib.datasets import load_uint8
 from ddim_lib.pixels import to_float
-from ddim_lib.precision import best_precision
+from ddim_lib.runtime.precision import best_precision
 from ddim_lib.schedule import cosine, linear
 from ddim_lib.training import (
     Progress,

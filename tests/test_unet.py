@@ -10,7 +10,7 @@ from ddim_lib.sampling import sample
 from ddim_lib.schedule import linear
 from ddim_lib.training import noise_prediction_loss
 from ddim_lib.unet import UNet, UNetConfig, time_embedding
-from ddim_lib.weights import diffusers_config, from_diffusers, to_diffusers
+from ddim_lib.weights.conversion import diffusers_config, from_diffusers, to_diffusers
 
 CIFAR = UNetConfig(32, 3, 128, (1, 2, 2, 2), 2, (16,), dropout=0.1)
 TINY = UNetConfig(8, 1, 8, (1, 2), 1, (4,), dropout=0.0, groups=4)

@@ -2,18 +2,19 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
 import ddim_lib
-from ddim_lib.checkpoints import read_published, write_diffusers
 from ddim_lib.responses import amplitude_response, exact_mean_response, mean_response
 from ddim_lib.schedule import cosine, linear
 from ddim_lib.training import Trainer, TrainingConfig, noise_prediction_loss
 from ddim_lib.unet import UNet, UNetConfig, epsilon_from_v
 from ddim_lib.weights import load_weights, read_facts, save_weights
+from ddim_lib.weights.checkpoints import read_published, write_diffusers
 
 CONFIG = UNetConfig(8, 1, 16, (1, 2), 1, (4,), dropout=0.0, groups=4,
                     prediction_type="v_prediction")
@@ -35,7 +36,7 @@ def noisy(n=3, seed=1):
 
 # The network --------------------------------------------------------------------------------------
 
-@pytest.mark.equation("3.2")
+@pytest.mark.equation("7.2")
 @torch.no_grad()
 def test_eps_is_made_of_x_and_the_velocity():
     model, x, t = network(), noisy(), torch.tensor([1, 500, 1000])
@@ -48,7 +49,7 @@ def test_eps_is_made_of_x_and_the_velocity():
     assert v.std() > 0.02
 
 
-@pytest.mark.equation("3.1", "3.2")
+@pytest.mark.equation("7.1", "7.2")
 def test_noise_picture_and_velocity_are_three_names_of_one_thing():
     x0, eps = noisy(seed=2).double(), noisy(seed=3).double()
     for t in (1, 300, 1000):
@@ -156,7 +157,7 @@ def test_diffusers_draws_the_same_pictures(tmp_path):
 
 # Training -----------------------------------------------------------------------------------------
 
-@pytest.mark.equation("3.3")
+@pytest.mark.equation("7.3")
 def test_the_weighted_loss_is_the_velocitys_squared_error():
     model, x0 = network(), noisy(40).clamp(-1, 1)
     loss = noise_prediction_loss(model, SCHEDULE, x0, torch.Generator().manual_seed(3), "1/alpha")
@@ -170,6 +171,53 @@ def test_the_weighted_loss_is_the_velocitys_squared_error():
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
     plain = noise_prediction_loss(model, SCHEDULE, x0, torch.Generator().manual_seed(3))
     assert plain.item() < loss.item() / 2
+
+
+@pytest.mark.parametrize("weight", ["1", "1/alpha"])
+def test_the_mean_s_error_may_count_more(weight):
+    """Added is the mean, over pictures and channels, of the square of the channel's mean error."""
+    model = network(config=replace(CONFIG, in_channels=3))
+    x0 = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    both, plain = (noise_prediction_loss(model, SCHEDULE, x0, torch.Generator().manual_seed(3),
+                                         weight, mean_weight) for mean_weight in (5.0, 0.0))
+    generator = torch.Generator().manual_seed(3)
+    t = torch.randint(1, 1001, (len(x0),), generator=generator)
+    eps = torch.randn(x0.shape, generator=generator)
+    with torch.no_grad():
+        error = model(SCHEDULE.add_noise(x0, t, eps), t) - eps
+    if weight == "1/alpha":
+        error = error / SCHEDULE.alpha[t].sqrt().view(-1, 1, 1, 1)
+    added = 5 * error.mean(dim=(2, 3)).square().mean()
+    assert (both - plain).item() == pytest.approx(added.item(), rel=1e-4)
+    assert added > 0.01 * plain
+
+
+def test_the_least_of_the_loss_stays_where_it_was():
+    """Over E[eps | x_t] scaled by c, on pictures of one grey: the least is at 1 with either."""
+    level = 0.3 * noisy(60).double().view(-1, 1, 1, 1)
+    x0 = level.expand(-1, 1, 4, 4).contiguous()
+
+    class Scaled:
+        def __init__(self, c):
+            self.c = c
+
+        def __call__(self, x, t):
+            a = SCHEDULE.alpha[t].view(-1, 1, 1, 1)
+            mean = x.mean(dim=(2, 3), keepdim=True)
+            v = a * level.var() + (1 - a) / 16
+            return self.c * (x - mean + (1 - a) / 16 / v * mean) / (1 - a).sqrt()
+
+    for mean_weight in (0.0, 20.0):
+        losses = [noise_prediction_loss(Scaled(c), SCHEDULE, x0, torch.Generator().manual_seed(0),
+                                        mean_weight=mean_weight).item() for c in (0.95, 1, 1.05)]
+        assert losses[1] < min(losses[0], losses[2])
+
+
+def test_an_impossible_weight_of_the_mean_is_an_error():
+    with pytest.raises(ValueError, match="mean_weight must be at least 0, got -1"):
+        noise_prediction_loss(network(), SCHEDULE, noisy(), mean_weight=-1)
+    with pytest.raises(ValueError, match="mean_weight must be at least 0, got nan"):
+        TrainingConfig(mean_weight=float("nan"))
 
 
 def test_another_weight_is_an_error():

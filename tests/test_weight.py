@@ -4,8 +4,8 @@ import re
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from ddim_site import icons, stylesheet
 from test_pages import PAGES, SITE, address, browser, visit  # noqa: F401
-from test_stylesheet import icons, stylesheet
 
 CHAPTERS = [name for name in PAGES if re.search(r"/\d\d_", name)]
 # Bytes, not compressed, that a page may ask for by itself, and those of a reader who scrolls down.

@@ -7,15 +7,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ddim_lib.schedule import cosine, linear
+from ddim_lib.storage.folders import data_folder
+from ddim_lib.storage.tensors import save_tensors
 from ddim_lib.training import TrainingConfig
 from ddim_lib.unet import UNet, UNetConfig
 from ddim_lib.weights import (
     available,
-    data_folder,
     load_pretrained,
     load_weights,
     read_facts,
-    save_tensors,
     save_weights,
 )
 

@@ -8,33 +8,75 @@
   const fetchOne = (name) =>
     new Promise((done, failed) => {
       const src = new URL(name, here.src).href;
-      const tag = Object.assign(document.createElement("script"), { src, onload: done, onerror: failed });
+      const tag = Object.assign(document.createElement("script"), { src, onload: done });
+      tag.onerror = () => {
+        tag.remove();
+        failed(new Error(`${src} did not load`));
+      };
       document.head.append(tag);
     });
+  const fetchAll = async () => {
+    for (; LATE.length; LATE.shift()) await fetchOne(LATE[0]);
+  };
+  const heed = (signs) => {
+    for (const sign of signs) addEventListener(sign, soonAll, { capture: true, passive: true });
+  };
   let late = null;
-  let ready = false;
-  const fetchAll = () => {
-    if (late) return late;
-    for (const sign of SIGNS) removeEventListener(sign, fetchAll, true);
-    late = LATE.reduce((before, name) => before.then(() => fetchOne(name)), Promise.resolve());
-    late.then(() => (ready = true));
+  const soonAll = () => {
+    for (const sign of SIGNS) removeEventListener(sign, soonAll, true);
+    // What did not come is asked for again, at the next touch and not at each move.
+    late ??= fetchAll().catch(() => {
+      late = null;
+      heed(["pointerdown", "keydown"]);
+    });
     return late;
   };
-  for (const sign of SIGNS) addEventListener(sign, fetchAll, { capture: true, passive: true });
+  heed(SIGNS);
   // A click on a menu that was faster than the scripts is made again.
   document.addEventListener(
     "click",
     (event) => {
       const menu = event.target.closest?.('[data-bs-toggle="dropdown"]');
-      if (!menu || ready) return;
+      if (!menu || window.bootstrap) return;
       event.preventDefault();
       event.stopImmediatePropagation();
-      fetchAll().then(() => menu.click());
+      soonAll().then(() => window.bootstrap && menu.click());
     },
     true,
   );
 
-  // What scrolls sideways can be scrolled with the keyboard, and says what it is.
+  // On paper nothing can be opened and the ground is white. A widget's scripts stay where they are.
+  const fold = "details:not([open], :has(.ddim-widget-place, .jupyter-widgets))";
+  let unfolded = [];
+  let theme = null;
+  addEventListener("beforeprint", () => {
+    unfolded = [...document.querySelectorAll(`.bd-article ${fold}`)];
+    for (const one of unfolded) one.open = true;
+    theme ??= document.documentElement.dataset.theme;
+    document.documentElement.dataset.theme = "light";
+  });
+  addEventListener("afterprint", () => {
+    for (const one of unfolded) one.open = false;
+    document.documentElement.dataset.theme = theme;
+    theme = null;
+  });
+
+  // What scrolls sideways fades where more of it lies (book.css).
+  const fade = (block) => {
+    const more = [];
+    if (block.scrollLeft > 1) more.push("before");
+    if (block.scrollLeft + block.clientWidth < block.scrollWidth - 1) more.push("after");
+    if (more.length) block.dataset.more = more.join(" ");
+    else delete block.dataset.more;
+  };
+  const WIDER = ".bd-article :is(pre, div.math, mjx-container[display], table, div.cell_output)";
+  document.addEventListener(
+    "scroll",
+    (event) => event.target.matches?.(WIDER) && fade(event.target),
+    { capture: true, passive: true },
+  );
+
+  // It can be scrolled with the keyboard, and says what it is.
   const WIDE = {
     "div.math": "Formula",
     "mjx-container[display]": null,
@@ -42,6 +84,7 @@
     "div.cell_output": "Output",
   };
   const reach = () => {
+    document.querySelectorAll(WIDER).forEach(fade);
     for (const [selector, label] of Object.entries(WIDE)) {
       for (const block of document.querySelectorAll(`.bd-article ${selector}`)) {
         const wide = block.scrollWidth > block.clientWidth + 1;

@@ -14,6 +14,16 @@
     document.head.append(script);
   });
 
+  // The slider's handle gets the name that stands beside it, whose own tooltip is the word "null".
+  const name = () => {
+    for (const handle of document.querySelectorAll(".jupyter-widgets [role=slider]:not([aria-label])")) {
+      const label = handle.closest(".jupyter-widgets")?.querySelector(".widget-label");
+      if (!label?.textContent) continue;
+      label.removeAttribute("title");
+      handle.setAttribute("aria-label", label.textContent);
+    }
+  };
+
   // All widgets of the page appear at once: the scripts know no other way.
   const show = () => {
     loading ??= (async () => {
@@ -24,6 +34,7 @@
         delete window.define.amd;
         await load("vendor/html-manager/embed-amd.js");
         for (const one of asked) one.remove();
+        new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
       } catch (error) {
         for (const one of asked) one.textContent = `The widget did not load (${error.message}).`;
       }

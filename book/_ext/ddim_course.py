@@ -1,4 +1,4 @@
-"""The course edition: no page leads to the full one. Only scripts/course_edition.py uses this.
+"""The course edition: no page leads to the full one. Only course/edition/build.py uses this.
 
 Links to the project's public address become plain text, and what search engines read says nothing
 of where the full edition is.
@@ -7,7 +7,7 @@ of where the full edition is.
 import re
 from pathlib import Path
 
-import repository
+from ddim_shared import repository
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform

@@ -27,7 +27,7 @@ from ddim_lib.cli.options import (
     weights_option,
 )
 from ddim_lib.cli.output import TENSORS, Out, prepare, sheet, write_png, write_tensor
-from ddim_lib.pictures import ENDINGS, decode
+from ddim_lib.datasets.pictures import ENDINGS, decode
 from ddim_lib.pixels import to_float
 
 CONVENTIONS = ("source", "destination")

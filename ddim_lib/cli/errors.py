@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 import click
 import torch
 
-from ddim_lib.processes import LostProcess, is_first, joined, rank, world_size
+from ddim_lib.runtime.processes import LostProcess, is_first, joined, rank, world_size
 
 # What the library's docstrings promise for bad input, and what the system says of files. All
 # else (TypeError, KeyError, ..) is a bug of ours and keeps its traceback.

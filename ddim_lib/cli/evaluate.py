@@ -23,10 +23,10 @@ from ddim_lib.cli.options import (
     weights_option,
 )
 from ddim_lib.cli.output import Out, prepare, write_json
-from ddim_lib.collectives import sample_together
+from ddim_lib.cli.together import sample_together
 from ddim_lib.datasets import DatasetNotFoundError, load
-from ddim_lib.processes import is_first
-from ddim_lib.provenance import hardware
+from ddim_lib.runtime.processes import is_first
+from ddim_lib.runtime.provenance import hardware
 
 
 @click.command()
@@ -38,7 +38,8 @@ from ddim_lib.provenance import hardware
 @batch_size_option
 @autocast_option
 @device_option
-def evaluate(weights, download, steps, eta, spacing, seeds, n, out, batch_size, autocast, device):
+def evaluate(weights, download, steps, eta, spacing, order, seeds, n, out, batch_size, autocast,
+             device):
     """Measure how far generated digits are from real ones.
 
     Three judges give the Fréchet distance to the 60,000 training digits of MNIST, for 28x28 grey
@@ -66,14 +67,15 @@ def evaluate(weights, download, steps, eta, spacing, seeds, n, out, batch_size, 
             "must be a network for digits, shape (1, 28, 28), since the distance looks through a "
             f"classifier of digits; {name} draws {model.image_shape}",
             param_hint="'--weights'")
-    taus = check_walk(schedule, steps, spacing, eta)
+    taus = check_walk(schedule, steps, spacing, eta, order)
     from ddim_lib.metrics import judge
 
     if out and is_first():
         prepare("--out", [out])
     begin = time.perf_counter()
     images = sample_together(model, schedule, seeds=seeds, steps=taus, eta=eta,
-                             batch_size=batch_size, autocast=autocast, device=device)
+                             order=order, batch_size=batch_size, autocast=autocast,
+                             device=device)
     if images is None:  # the first process has them
         return
     seconds = time.perf_counter() - begin
@@ -82,6 +84,7 @@ def evaluate(weights, download, steps, eta, spacing, seeds, n, out, batch_size, 
         **judge(images, real, device), "n": n, "floor_of": floor_of,
         "reference": "60,000 MNIST training digits",
         "weights": name, "steps": len(taus), "eta": eta, "spacing": spacing,
+        "order": order,
         "seeds": seeds if seeds != list(range(seeds[0], seeds[0] + n)) else
         f"{seeds[0]}-{seeds[-1]}", "autocast": autocast,
         "hardware": hardware(device), "seconds": round(seconds, 2), "torch": torch.__version__,

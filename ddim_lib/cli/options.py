@@ -11,13 +11,13 @@ from pathlib import Path
 import click
 import torch
 
-from ddim_lib import precision, published
 from ddim_lib.cli.errors import blaming
-from ddim_lib.collectives import first_goes_ahead
-from ddim_lib.processes import local_rank, world_size
+from ddim_lib.cli.together import first_goes_ahead
+from ddim_lib.runtime import precision
+from ddim_lib.runtime.processes import local_rank, world_size
 from ddim_lib.sampling import coefficients, sigma
 from ddim_lib.schedule import SPACINGS, Schedule, pairs, timesteps
-from ddim_lib.weights import available, load_pretrained, load_weights
+from ddim_lib.weights import available, load_pretrained, load_weights, published
 
 LARGEST_SEED = 2**32 - 1
 MOST_SEEDS = 1_000_000
@@ -85,6 +85,7 @@ class Seeds(click.ParamType):
     """0-31, or 0,5,7, or both mixed."""
 
     name = "seeds"
+    wanted = f"whole numbers in 0..{LARGEST_SEED}, as 0-31 or 0,5,7"
 
     def convert(self, value, param, ctx):
         if isinstance(value, list):
@@ -94,12 +95,18 @@ class Seeds(click.ParamType):
             found = re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", part, re.ASCII)
             first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
             if first > last or last > LARGEST_SEED:
-                self.fail(f"must be whole numbers in 0..{LARGEST_SEED}, as 0-31 or 0,5,7, got "
-                          f"{value!r}", param, ctx)
+                self.fail(f"must be {self.wanted}, got {value!r}", param, ctx)
             if len(seeds) + last - first >= MOST_SEEDS:
-                self.fail(f"must be at most {MOST_SEEDS:,} seeds, got {value!r}", param, ctx)
+                self.fail(f"must be at most {MOST_SEEDS:,} {self.name}, got {value!r}", param, ctx)
             seeds.extend(range(first, last + 1))
         return seeds
+
+
+class Labels(Seeds):
+    """The same of labels; which there are, the network knows."""
+
+    name = "labels"
+    wanted = "whole numbers, as 7 or 0-9 or 7,7,3"
 
 
 class Weights(click.ParamType):
@@ -167,11 +174,18 @@ walk_options = option_group(
     steps_option(50),
     click.option("--eta", type=Eta(), default="0", metavar="NUMBER|hat",
                  help="0: DDIM, 1: DDPM, hat: DDPM with its large variance."),
-    spacing_option)
+    spacing_option,
+    click.option("--order", type=click.IntRange(1, 2), default=1, metavar="1|2",
+                 help="1: DDIM's step; 2: DPM-Solver++(2M), with --eta 0."))
 seeds_options = option_group(
     click.option("--seeds", type=Seeds(), metavar="SEEDS",
                  help="One a picture: 0-31, or 0,5,7. A seed is the same picture everywhere."),
     click.option("--n", type=click.IntRange(1, MOST_SEEDS), help="The seeds 0 to n - 1."))
+labels_options = option_group(
+    click.option("--labels", type=Labels(), metavar="LABELS",
+                 help="7: what all show; one a picture: 0-9, or 7,7,3."),
+    click.option("--guidance", type=Number(0), default=1.0,
+                 help="With --labels: 0 is without, 1 by the label, more is further."))
 
 
 def chosen_seeds(seeds: list[int] | None, n: int | None, default: int) -> list[int]:
@@ -180,6 +194,25 @@ def chosen_seeds(seeds: list[int] | None, n: int | None, default: int) -> list[i
         raise click.UsageError("--seeds and --n exclude each other: give one of them",
                                click.get_current_context())
     return seeds if seeds is not None else list(range(default if n is None else n))
+
+
+def chosen_labels(labels: list[int] | None, guidance: float, model, name: str,
+                  n: int) -> list[int] | None:
+    """--labels, one for each of n pictures, if the network knows them."""
+    if labels is None:
+        if guidance != 1:
+            raise click.UsageError("--guidance needs --labels", click.get_current_context())
+        return None
+    if not model.classes:
+        raise click.BadParameter(f"must be left out for {name}, a network without labels",
+                                 param_hint="'--labels'")
+    if max(labels) >= model.classes:
+        raise click.BadParameter(f"must be in 0..{model.classes - 1} for {name}, got {max(labels)}",
+                                 param_hint="'--labels'")
+    if len(labels) not in (1, n):
+        raise click.BadParameter(f"must be one, or one a picture, {n}, got {len(labels)}",
+                                 param_hint="'--labels'")
+    return labels * (n // len(labels))
 
 
 def chosen_device(name: str) -> torch.device:
@@ -218,10 +251,13 @@ def network(weights: str | Path, device: torch.device, download: bool):
         return *load_pretrained(weights, device, **options), weights
 
 
-def check_walk(schedule: Schedule, steps: int, spacing: str, eta: float | str = 0.0) -> list[int]:
+def check_walk(schedule: Schedule, steps: int, spacing: str, eta: float | str = 0.0,
+               order: int = 1) -> list[int]:
     """The levels to visit; an error that names --steps or --eta before any work is done."""
+    if order == 2 and eta != 0:
+        raise click.BadParameter(f"must be 0 with --order 2, got {eta}", param_hint="'--eta'")
     with blaming("--steps"):
-        taus = timesteps(schedule.T, steps, spacing)
+        taus = timesteps(schedule, steps, spacing)
     try:
         for t, s in pairs(taus):
             coefficients(schedule.at(t), schedule.at(s), eta)

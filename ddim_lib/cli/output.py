@@ -14,10 +14,10 @@ import numpy as np
 from torch import Tensor
 
 from ddim_lib.cli.errors import Failed
-from ddim_lib.files import replacing, why_not_written
+from ddim_lib.cli.video import require_mp4, write_gif, write_mp4
 from ddim_lib.plotting import tile
-from ddim_lib.video import require_mp4, write_gif, write_mp4
-from ddim_lib.weights import save_tensors
+from ddim_lib.storage.files import replacing, why_not_written
+from ddim_lib.storage.tensors import save_tensors
 
 TENSORS = (".npy", ".safetensors")
 FILMS = (".gif", ".mp4")

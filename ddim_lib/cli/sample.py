@@ -20,9 +20,11 @@ from ddim_lib.cli.options import (
     check_walk,
     chosen_autocast,
     chosen_device,
+    chosen_labels,
     chosen_seeds,
     device_option,
     fps_option,
+    labels_options,
     network,
     scale_option,
     seeds_options,
@@ -41,9 +43,9 @@ from ddim_lib.cli.output import (
     write_png,
     write_tensor,
 )
-from ddim_lib.collectives import gather, sample_together, share
+from ddim_lib.cli.together import gather, sample_together, share
 from ddim_lib.pixels import to_float, to_uint8
-from ddim_lib.processes import is_first
+from ddim_lib.runtime.processes import is_first
 
 SHOW = ("both", "x", "x0")
 OUT = click.option("--out", "outs", type=Out(".png", *FILMS, *TENSORS), multiple=True,
@@ -56,6 +58,7 @@ OUT = click.option("--out", "outs", type=Out(".png", *FILMS, *TENSORS), multiple
 @weights_option
 @walk_options
 @seeds_options
+@labels_options
 @click.option("--clip", is_flag=True, help="Hold the prediction of x_0 in [-1, 1] on the way.")
 @click.option("--show", type=Named(SHOW), default="both", metavar="|".join(SHOW),
               help="In films: x_t, the prediction of x_0, or x_t left and x_0 right.")
@@ -66,11 +69,12 @@ OUT = click.option("--out", "outs", type=Out(".png", *FILMS, *TENSORS), multiple
 @batch_size_option
 @autocast_option
 @device_option
-def sample(outs, weights, download, steps, eta, spacing, seeds, n, clip, show, frames, columns,
-           scale, fps, batch_size, autocast, device):
+def sample(outs, weights, download, steps, eta, spacing, order, seeds, n, labels, guidance, clip,
+           show, frames, columns, scale, fps, batch_size, autocast, device):
     """Draw pictures from noise.
 
-    The seeds 0 to 31 where neither --seeds nor --n is given.
+    The seeds 0 to 31 where neither --seeds nor --n is given; with a list of --labels, as many
+    seeds from 0 as there are labels.
 
     --out FILE ends in .png (a grid), .gif or .mp4 (the way from x_T to x_0), .npy or .safetensors
     (float32 in [-1, 1], shape (N, C, H, W), unclipped).
@@ -79,37 +83,43 @@ def sample(outs, weights, download, steps, eta, spacing, seeds, n, clip, show, f
     Examples:
       ddim sample --steps 10 --out digits.png
       ddim sample --n 8 --steps 20 --out way.gif --out digits.npy
+      ddim sample --steps 10 --order 2 --out nearer.png
       ddim sample --seeds 0,5,7 --eta 1 --steps 50 --show x0 --out ddpm.gif
       ddim sample --weights anime-faces --n 4 --steps 5 --columns 2 --out faces.png
+      ddim sample --weights mnist-labels --labels 7 --guidance 2 --steps 10 --out sevens.png
     """
     begin = time.perf_counter()
     device = chosen_device(device)
     autocast = chosen_autocast(autocast, device)
-    seeds = chosen_seeds(seeds, n, 32)
+    seeds = chosen_seeds(seeds, n, len(labels) if labels and len(labels) > 1 else 32)
     model, schedule, name = network(weights, device, download)
-    taus = check_walk(schedule, steps, spacing, eta)
+    labels = chosen_labels(labels, guidance, model, name, len(seeds))
+    taus = check_walk(schedule, steps, spacing, eta, order)
     if is_first():
         prepare("--out", outs)
     films = any(path.suffix.lower() in FILMS for path in outs)
     # The frames: numbers of steps of the walk, the first and the result among them.
     kept = sorted({round(i) for i in np.linspace(0, len(taus), min(frames, len(taus) + 1))})
     images, history = walk(model, schedule, share(seeds), batch_size, kept if films else [],
-                           steps=taus, eta=eta, clip=clip, autocast=autocast, device=device)
+                           labels and share(labels), steps=taus, eta=eta, order=order, clip=clip,
+                           guidance=guidance, autocast=autocast, device=device)
     images = gather(images)
     history = {i: (gather(x), gather(x0)) for i, (x, x0) in history.items()}
     if not is_first():
         return
     facts = {"weights": name, "seeds": seeds, "steps": steps, "eta": eta,
-             "spacing": spacing, "clip": clip, "autocast": autocast}
+             "spacing": spacing, "order": order, "clip": clip, "autocast": autocast,
+             **({"labels": labels, "guidance": guidance} if labels else {})}
     film = [moment(history[i], show, columns, scale) for i in kept] if films else []
     _write(outs, images, film, columns, scale, fps, facts)
-    click.echo(f"{len(images)} pictures, {len(taus)} steps, eta {eta} ({spacing}), "
-               f"{time.perf_counter() - begin:.1f} s on {device.type}: "
+    guided = f", guidance {guidance:g}" if labels else ""
+    click.echo(f"{len(images)} pictures, {len(taus)} steps, eta {eta}{', order 2' * (order == 2)}"
+               f"{guided} ({spacing}), {time.perf_counter() - begin:.1f} s on {device.type}: "
                f"{', '.join(map(str, outs))}")
 
 
 def walk(model, schedule, seeds: list[int], batch_size: int, kept: list[int],
-         **options) -> tuple[Tensor, dict[int, tuple[Tensor, Tensor]]]:
+         labels: list[int] | None, **options) -> tuple[Tensor, dict[int, tuple[Tensor, Tensor]]]:
     """All pictures, and for each step in ``kept`` (x_t, prediction of x_0) as uint8."""
     done, history = [], {i: ([], []) for i in kept}
     if not seeds:  # in more processes than pictures
@@ -120,7 +130,7 @@ def walk(model, schedule, seeds: list[int], batch_size: int, kept: list[int],
     with tqdm(total=calls, desc="network calls", **quiet) as bar:
         for i in range(0, len(seeds), batch_size):
             walking = ddim_lib.sample_iter(model, schedule, seeds=seeds[i:i + batch_size],
-                                           **options)
+                                           labels=labels and labels[i:i + batch_size], **options)
             for j, now in enumerate(walking):
                 bar.update(now.t > 0)
                 if j in history:  # bytes: a thousand float frames would fill the memory

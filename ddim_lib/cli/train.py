@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-import zlib
+import time
+from copy import deepcopy
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,16 +21,18 @@ from ddim_lib.cli.options import (
     LARGEST_SEED,
     Named,
     Number,
+    Weights,
     chosen_device,
 )
 from ddim_lib.cli.output import prepare, write_json, writing
-from ddim_lib.cli.run import Stopped, read_run, train_until_the_end
-from ddim_lib.collectives import first_goes_ahead, wait
+from ddim_lib.cli.together import first_goes_ahead
 from ddim_lib.presets import PRESETS
-from ddim_lib.processes import is_first, world_size
-from ddim_lib.provenance import commit, hardware
-from ddim_lib.training import Trainer
+from ddim_lib.runtime.collectives import broadcast, wait
+from ddim_lib.runtime.processes import is_first, world_size
+from ddim_lib.runtime.provenance import commit, hardware
+from ddim_lib.training import Stopped, Trainer
 from ddim_lib.unet import UNetConfig
+from ddim_lib.weights import load_pretrained, load_weights
 
 ONE_OR_MORE = click.IntRange(min=1)
 
@@ -43,9 +46,16 @@ ONE_OR_MORE = click.IntRange(min=1)
 @click.option("--data", type=Named(datasets.NAMES), metavar="|".join(datasets.NAMES),
               help="Instead of the preset's data set.")
 @click.option("--download", is_flag=True, help="Fetch a missing data set.")
+@click.option("--start", type=Weights(), metavar="NAME|FILE",
+              help="Weights to begin with, instead of drawn ones.")
 @click.option("--steps", type=ONE_OR_MORE, help="Gradient steps, instead of the preset's.")
+@click.option("--minutes", type=Number(0, above=True),
+              help="Instead of --steps: as many as take about so long, by timing a few.")
 @click.option("--batch-size", type=ONE_OR_MORE, help="Instead of the preset's.")
 @click.option("--lr", type=Number(0, above=True), help="Instead of the preset's.")
+@click.option("--warmup", type=click.IntRange(min=0), help="Steps, instead of the preset's.")
+@click.option("--ema", type=Number(0, 0.999999), help="Decay, instead of the preset's.")
+@click.option("--mean-weight", type=Number(0), help="Of the error of a channel's mean.")
 @click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0)
 @click.option("--resolution", type=ONE_OR_MORE, help="Instead of the preset's, in pixels.")
 @click.option("--channels", type=Named(["1", "3"]), metavar="1|3", help="1: grey, 3: colour.")
@@ -59,11 +69,13 @@ ONE_OR_MORE = click.IntRange(min=1)
 @click.option("--device", type=Named(DEVICES), default="auto", metavar="auto|cpu|cuda",
               help="auto: cuda where there is one.")
 @click.pass_context
-def train(ctx, preset, out, folder, data, download, steps, batch_size, lr, seed, resolution,
-          channels, ch, compiled, half, every, log_every, resume, force, device):
+def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch_size, lr, warmup,
+          ema, mean_weight, seed, resolution, channels, ch, compiled, half, every, log_every,
+          resume, force, device):
     """Train a network.
 
-    PRESET is digits, mnist, mnist-eps, mnist-paper, kkanji, anime-faces or cifar10-small.
+    PRESET is digits, mnist, mnist-labels, mnist-eps, mnist-paper, kkanji, anime-faces or
+    cifar10-small.
 
     FOLDER gets checkpoint.pt, PRESET.safetensors (the averaged weights, with their history) and
     loss.json. An older run there is only continued (--resume) or overwritten (--force). Ctrl-C
@@ -75,8 +87,10 @@ def train(ctx, preset, out, folder, data, download, steps, batch_size, lr, seed,
       ddim train digits --steps 10 --out run --resume
       ddim sample --weights run/digits.safetensors --n 8 --steps 10 --out mine.png
       ddim train digits --folder pictures --resolution 16 --batch-size 4 --steps 5 --out own
+      ddim train mnist --data digits --start mnist --minutes 0.2 --batch-size 8 --out further
     """
-    for one, other in (("resume", "force"), ("folder", "data"), ("folder", "download")):
+    for one, other in (("resume", "force"), ("folder", "data"), ("folder", "download"),
+                       ("steps", "minutes"), ("resume", "minutes")):
         if ctx.params[one] and ctx.params[other]:
             raise click.UsageError(f"--{one} and --{other} exclude each other: give one of them",
                                    ctx)
@@ -85,56 +99,65 @@ def train(ctx, preset, out, folder, data, download, steps, batch_size, lr, seed,
         "checkpoint.pt", f"{preset}.safetensors", "loss.json"))
     check_out(out, (checkpoint, weights, log), resume, force)
     unet = chosen_network(PRESETS[preset].unet, resolution, channels, ch)
-    given = {"steps": steps, "batch_size": batch_size, "lr": lr}
+    given = {"steps": steps, "batch_size": batch_size, "lr": lr, "warmup": warmup,
+             "ema_decay": ema, "mean_weight": mean_weight}
     config = replace(PRESETS[preset].training, compile=compiled, seed=seed,
                      **{key: value for key, value in given.items() if value is not None})
     if config.batch_size % world_size():
         raise click.BadParameter(f"must be divisible by the number of processes, {world_size()}, "
                                  f"got {config.batch_size}", param_hint="'--batch-size'")
     with first_goes_ahead():
-        images, name = training_pictures(preset, unet, folder, data, download)
+        images, labels, name = training_pictures(preset, unet, folder, data, download)
     if len(images) < config.batch_size:
         raise click.BadParameter(f"must be at most the number of pictures, {len(images)}, got "
                                  f"{config.batch_size}", param_hint="'--batch-size'")
     # Convolutions in ten-bit products: several times faster on a GPU, and enough for training.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.manual_seed(config.seed)
-    schedule = ddim_lib.linear()
-    trainer = Trainer(ddim_lib.UNet(unet, schedule), schedule, images, config, device)
-    run = {"preset": preset, "data": name, "pixels_crc32": zlib.crc32(images.numpy())}
+    model, begun = first_weights(unet, start)
+    if minutes:
+        steps = steps_in(minutes, Trainer(deepcopy(model), model.schedule, images,
+                                          replace(config, steps=10), device, labels))
+        config = replace(config, steps=steps)
+    trainer = Trainer(model, model.schedule, images, config, device, labels)
     if resume:
         with blaming("--resume"):
             trainer.load(checkpoint)
-            run = read_run(log, run, trainer.step)
     if is_first():
         prepare("--out", [checkpoint, weights, log])
     click.echo(f"{preset}: {sum(p.numel() for p in trainer.model.parameters()):,} parameters, "
                f"{len(images):,} pictures, steps {trainer.step:,} to {config.steps:,} of "
-               f"{config.batch_size} in {trainer.precision} on {hardware(device)}")
+               f"{config.batch_size} in {trainer.precision} on {hardware(device)}"
+               f"{begun and f', begun with {begun}'}")
     try:
-        train_until_the_end(trainer, run, checkpoint, log, every, log_every)
+        with writing("--out", checkpoint):
+            trainer.run(checkpoint=checkpoint, every=every, log_every=log_every)
     except Stopped as stopped:
         if is_first():
-            click.echo(f"{stopped}. Go on with: {go_on(ctx)}", err=True)
+            click.echo(f"{stopped}. Go on with: {go_on(ctx, config.steps)}", err=True)
         wait()  # torchrun ends all the others as soon as one has ended with a code that is not 0
         ctx.exit(130)
     if not is_first():
         return
+    # Over the data, of a channel's mean pixel in [-1, 1]: what the right response to the mean of
+    # the noise depends on.
+    spread = (images.float().mean(dim=(2, 3)) / 127.5).std(0).mean().item()
     facts = {
-        "preset": preset, "data": name, "images": len(images), "training": asdict(config),
+        "preset": preset, "data": name, "images": len(images), "spread": round(spread, 4),
+        **({"start": begun} if begun else {}), "training": asdict(config),
         "epochs": config.steps * config.batch_size / len(images), "weights": "EMA",
-        "precision": trainer.precision, "seconds": round(run["seconds"]),
+        "precision": trainer.precision, "seconds": round(trainer.seconds),
         "hardware": hardware(device), "torch": torch.__version__,
         "library": ddim_lib.__version__, "commit": commit(),
         "date": datetime.now(UTC).date().isoformat(),
-        "final_loss": round(run["loss"][-1]["loss"], 5),
+        "final_loss": round(trainer.record[-1]["loss"], 5),
     }
     with writing("--out", weights):
         ddim_lib.save_weights(weights, trainer.ema, trainer.schedule,
                               dtype=torch.float16 if half else torch.float32, **facts)
-    write_json("--out", log, {**facts, "step": trainer.step, **run})
-    click.echo(f"{weights}: loss {run['loss'][-1]['loss']:.4f} after {config.steps:,} steps, "
-               f"{run['seconds']:.0f} s")
+    write_json("--out", log, {**facts, "loss": trainer.record})
+    click.echo(f"{weights}: loss {trainer.record[-1]['loss']:.4f} after {config.steps:,} steps, "
+               f"{trainer.seconds:.0f} s")
 
 
 def check_out(out: Path, files: tuple[Path, ...], resume: bool, force: bool) -> None:
@@ -161,19 +184,60 @@ def chosen_network(unet: UNetConfig, resolution: int | None, channels: str | Non
         return replace(unet, **changes)
 
 
+def first_weights(unet: UNetConfig, start: str | Path | None) -> tuple[ddim_lib.UNet, str]:
+    """The network with drawn weights, or with those of --start and what these are called.
+
+    They may predict in another form, which is no more than a place to begin. Labels that they do
+    not know begin at zero, so that the network answers as without labels.
+    """
+    model = ddim_lib.UNet(unet, ddim_lib.linear())
+    if start is None:
+        return model, ""
+    with blaming("--start"):
+        known, schedule = (load_weights if isinstance(start, Path) else load_pretrained)(start)
+        state, wanted = known.state_dict(), model.state_dict()
+        if unet.classes and not known.classes:
+            state["label_emb.weight"] = wanted["label_emb.weight"]
+        other = sorted(key for key in {*state, *wanted}
+                       if key not in state or key not in wanted
+                       or state[key].shape != wanted[key].shape)
+        if other:
+            raise ValueError(f"must fit the network that is trained: {len(other)} tensors differ "
+                             f"from it in {start}, the first is {other[0]}")
+        if not torch.equal(schedule.alpha, model.schedule.alpha):
+            raise ValueError(f"must be weights of the linear schedule, got {schedule.name} "
+                             f"{dict(schedule.parameters)}")
+    model.load_state_dict(state)
+    return model, start if isinstance(start, str) else start.name
+
+
+def steps_in(minutes: float, trial: Trainer) -> int:
+    """How many steps take so long, from ten of a trial run: its first two wait for compilers."""
+    list(trial.train(2))[-1].loss.item()
+    begin = time.perf_counter()
+    list(trial.train())[-1].loss.item()
+    steps = torch.tensor(max(1, round(minutes * 60 * 8 / (time.perf_counter() - begin))),
+                         device=trial.device)
+    broadcast([steps])  # the first process's: another would count others
+    return int(steps)
+
+
 def training_pictures(preset: str, unet: UNetConfig, folder: Path | None, data: str | None,
-             download: bool) -> tuple[torch.Tensor, str]:
-    """uint8 images that fit the network, and what they are called."""
+             download: bool) -> tuple[torch.Tensor, torch.Tensor | None, str]:
+    """uint8 images that fit the network, its labels of them, and what they are called."""
     if folder is not None:
+        if unet.classes:
+            raise click.BadParameter(f"must be left out for the preset {preset}, which learns "
+                                     "labels: a folder has none", param_hint="'--folder'")
         with blaming("--folder"):
-            return datasets.load_folder(folder, unet.resolution,
-                                        unet.in_channels), folder.resolve().name
+            images = datasets.load_folder(folder, unet.resolution, unet.in_channels)
+        return images, None, folder.resolve().name
     name = data or PRESETS[preset].data
     if name == "folder":
         raise click.UsageError(f"--folder must be given: the preset {preset} trains on a folder "
                                "of pictures", click.get_current_context())
     try:
-        images, _ = datasets.load_uint8(name, download=download)
+        images, labels = datasets.load_uint8(name, download=download)
     except datasets.DatasetNotFoundError as error:
         raise click.BadParameter(as_options(str(error)), param_hint="'--data'") from error
     shape = (unet.in_channels, unet.resolution, unet.resolution)
@@ -182,11 +246,19 @@ def training_pictures(preset: str, unet: UNetConfig, folder: Path | None, data: 
             f"must have the network's shape {shape}; {name} has {tuple(images.shape[1:])}: choose "
             f"another preset, or --resolution {images.shape[2]} --channels {images.shape[1]}",
             param_hint="'--data'")
-    return images, name
+    if not unet.classes:
+        return images, None, name
+    if labels.max() >= unet.classes:
+        raise click.BadParameter(f"must have the {unet.classes} labels of the preset {preset}; "
+                                 f"{name} has {labels.max().item() + 1}", param_hint="'--data'")
+    return images, labels, name
 
 
-def go_on(ctx: click.Context) -> str:
-    """The command that continues this run: as it was typed, with --resume, without --force."""
+def go_on(ctx: click.Context, steps: int) -> str:
+    """The command that continues this run: as it was typed, with --resume, without --force.
+
+    Its steps, where minutes were asked for: they are decided.
+    """
     words = ctx.command_path.split()
     if world_size() > 1:
         words = ["torchrun", "--nproc-per-node", os.environ.get("LOCAL_WORLD_SIZE", "1"),
@@ -196,7 +268,9 @@ def go_on(ctx: click.Context) -> str:
         if option.name in ("resume", "force") or \
                 ctx.get_parameter_source(option.name) is not click.core.ParameterSource.COMMANDLINE:
             continue
-        if isinstance(option, click.Argument):
+        if option.name == "minutes":
+            words += ["--steps", str(steps)]
+        elif isinstance(option, click.Argument):
             words.append(value)
         else:
             words += [option.opts[-1]] if option.is_flag else [option.opts[-1], str(value)]

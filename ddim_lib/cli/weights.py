@@ -10,14 +10,14 @@ import click
 import torch
 
 import ddim_lib
-from ddim_lib import published
-from ddim_lib.checkpoints import read_published, write_diffusers
 from ddim_lib.cli.errors import Failed, as_options, blaming
 from ddim_lib.cli.options import Weights
 from ddim_lib.cli.output import prepare, writing
 from ddim_lib.cli.train import chosen_network
 from ddim_lib.responses import amplitude_response, exact_mean_response, mean_response
-from ddim_lib.weights import available, data_folder, read_facts
+from ddim_lib.storage.folders import data_folder
+from ddim_lib.weights import available, published, read_facts
+from ddim_lib.weights.checkpoints import read_published, write_diffusers
 
 OURS = ("format", "unet", "schedule")  # what save_weights says itself
 

@@ -1,23 +1,36 @@
-// A picture of several digits: one canvas, every pixel of a digit a square of whole screen pixels.
+// A picture of several digits: one canvas, as wide on the screen as live.js lets four digits be.
 
 const SIDE = 28;
 const COLUMNS = 4;
-const LARGEST = 4;
+// Between two digits, in pixels of a digit.
+const GAP = 2;
+
+const across = (digits) => digits * SIDE + (digits - 1) * GAP;
 
 export class Grid {
-  constructor(name, { n, seeds, walk }) {
-    this.name = name;
+  // pick: called with the place of a digit, from 0, that is clicked.
+  constructor(name, { n, seeds, walk, label, w }, pick) {
     this.n = n;
-    this.what = walk
+    let what = walk
       ? `${n} digits on the way from seed ${walk.from} to seed ${walk.to}`
       : n > 1 ? `${n} digits, seeds ${seeds[0]} to ${seeds[n - 1]}` : `1 digit, seed ${seeds[0]}`;
+    if (label !== null) what += `, label ${label} with guidance scale ${w}`;
     this.columns = Math.min(n, COLUMNS);
     this.canvas = document.createElement("canvas");
-    this.canvas.width = this.columns * SIDE;
-    this.canvas.height = Math.ceil(n / this.columns) * SIDE;
+    this.canvas.width = across(this.columns);
+    this.canvas.height = across(Math.ceil(n / this.columns));
+    const share = this.canvas.width / across(COLUMNS);
+    this.canvas.style.width = `calc(${share} * var(--ddim-live-side))`;
     this.canvas.setAttribute("role", "img");
-    this.canvas.setAttribute("aria-label", `${name}: ${this.what}`);
+    this.canvas.addEventListener("click", ({ offsetX, offsetY }) => {
+      const pixel = this.canvas.width / this.canvas.clientWidth;
+      const [column, row] = [offsetX, offsetY].map((at) => Math.floor((at * pixel) / (SIDE + GAP)));
+      const i = row * this.columns + Math.min(column, this.columns - 1);
+      if (i < n) pick(i);
+    });
+    // What holds for the whole run is the figure's name; the canvas says what is to be seen now.
     this.figure = document.createElement("figure");
+    this.figure.setAttribute("aria-label", `${name}: ${what}`);
     const heading = document.createElement("figcaption");
     heading.textContent = name;
     this.note = document.createElement("p");
@@ -25,7 +38,7 @@ export class Grid {
   }
 
   // values: n images, one after the other, in [-1, 1]; what lies outside is cut off.
-  draw(values, when) {
+  draw(values, what) {
     const context = this.canvas.getContext("2d");
     for (let i = 0; i < this.n; i++) {
       const image = new ImageData(SIDE, SIDE);
@@ -35,9 +48,9 @@ export class Grid {
         image.data[4 * p + 3] = 255;
       }
       const row = Math.floor(i / this.columns);
-      context.putImageData(image, (i % this.columns) * SIDE, row * SIDE);
+      context.putImageData(image, (i % this.columns) * (SIDE + GAP), row * (SIDE + GAP));
     }
-    this.canvas.setAttribute("aria-label", `${this.name}: ${this.what}, ${when}`);
+    this.canvas.setAttribute("aria-label", what);
   }
 
   // What it cost, under the picture.
@@ -45,17 +58,5 @@ export class Grid {
     const each = (seconds / calls) * 1000;
     this.note.textContent = `${seconds.toFixed(2)} s, ${calls} network ` +
       `${calls > 1 ? "calls" : "call"}, ${each.toFixed(each < 10 ? 1 : 0)} ms a call`;
-  }
-
-  // The width of a digit's pixel where the picture may be this wide, in CSS pixels: on a dense
-  // screen, whole pixels of that.
-  scale(width) {
-    const dense = window.devicePixelRatio || 1;
-    const whole = Math.floor((width / (COLUMNS * SIDE)) * dense) / dense;
-    return Math.min(LARGEST, Math.max(1, whole));
-  }
-
-  resize(width) {
-    this.canvas.style.width = `${this.canvas.width * this.scale(width)}px`;
   }
 }

@@ -4,6 +4,9 @@
 (() => {
   const here = new URL(".", document.currentScript.src);
   const LAST_SEED = 2 ** 32 - 1;
+  // A picture's width in pixels of a digit: four digits and what is between them (grid.js).
+  const ACROSS = 118;
+  const LARGEST = 4;
 
   const CONTROLS = `
     <div class="ddim-live-row">
@@ -13,13 +16,28 @@
         <input name="seed" inputmode="numeric" value="0" size="10"></label>
       <label data-if="walk" hidden>to seed
         <input name="to" inputmode="numeric" value="8" size="10"></label>
-      <label data-if="seeds">η <input name="eta" type="range" min="0" max="1" step="0.1" value="0">
-        <output name="etaShown">0</output></label>
+      <span data-if="seeds"><label>η
+        <input name="eta" type="range" min="0" max="1" step="0.1" value="0"></label>
+        <output name="etaShown" aria-live="off">0</output></span>
     </div>
     <div class="ddim-live-row">
-      <label data-if="seeds"><input name="beside" type="checkbox" checked>
-        DDPM (η = 1) beside it: same <i>S</i>, same noise</label>
+      <label data-if="seeds">Beside it, with the same <i>S</i> and noise
+        <select name="beside">
+          <option value="ddpm">DDPM (η = 1)</option>
+          <option value="order2">order 2 (η = 0; the chapter on solvers)</option>
+          <option value="">nothing</option>
+        </select></label>
       <label><input name="walk" type="checkbox"> Walk between two seeds (η = 0)</label>
+    </div>
+    <div class="ddim-live-row">
+      <label>Digit
+        <select name="digit">
+          <option value="">any</option>
+          ${[...Array(10).keys()].map((digit) => `<option>${digit}</option>`).join("")}
+        </select></label>
+      <span><label>Guidance scale <i>w</i>
+        <input name="w" type="range" min="0" max="8" step="0.5" value="1"></label>
+        <output name="wShown" aria-live="off">1</output></span>
     </div>
     <div class="ddim-live-row" role="radiogroup" aria-label="What to show">
       <span>Show</span>
@@ -37,6 +55,14 @@
     <p class="ddim-live-status" role="status" aria-live="polite"></p>
     <p class="ddim-live-problem" role="alert" hidden></p>`;
 
+  // Seen once there are digits.
+  const PYTHON = `<details class="ddim-live-python" style="visibility: hidden">
+    <summary>A digit of these in Python</summary>
+    <label>Digit <select></select></label><pre tabindex="0"><code></code></pre></details>`;
+
+  // What may stand beside the first run.
+  const BESIDE = { ddpm: { eta: 1, order: 1 }, order2: { eta: 0, order: 2 } };
+
   // A whole number from a field, or an error that says what is wrong.
   function whole(form, name, label, from, to) {
     const field = form.elements[name];
@@ -50,22 +76,28 @@
   }
 
   function settings(form) {
-    const { walk, eta, beside, show } = form.elements;
+    const { walk, eta, beside, show, digit, w } = form.elements;
     // Reading stops at the first wrong field: no other may keep its mark from the last time.
-    for (const field of form.querySelectorAll("[aria-invalid=true]")) field.setAttribute("aria-invalid", "false");
+    const wrong = form.querySelectorAll("[aria-invalid=true]");
+    for (const field of wrong) field.setAttribute("aria-invalid", "false");
     const S = whole(form, "S", "Steps S", 1, 100);
     const n = whole(form, "n", "Images", walk.checked ? 2 : 1, 16);
+    const network = digit.value
+      ? { weights: "mnist-labels", label: Number(digit.value), w: Number(w.value) }
+      : { weights: "mnist", label: null, w: 1 };
+    const all = { S, n, show: show.value, ...network };
     if (walk.checked) {
       const from = whole(form, "seed", "From seed", 0, LAST_SEED);
       const to = whole(form, "to", "To seed", 0, LAST_SEED);
-      return { S, n, show: show.value, etas: [0], walk: { from, to, n } };
+      return { ...all, runs: [{ eta: 0, order: 1 }], walk: { from, to, n } };
     }
     // Every image has a seed of its own, and the last one must be a seed too.
     const first = whole(form, "seed", "First seed", 0, LAST_SEED - n + 1);
     const seeds = Array.from({ length: n }, (_, i) => first + i);
-    const etas = [Number(eta.value)];
-    if (beside.checked && etas[0] !== 1) etas.push(1);
-    return { S, n, show: show.value, etas, seeds };
+    const runs = [{ eta: Number(eta.value), order: 1 }];
+    const other = BESIDE[beside.value];
+    if (other && !(other.order === 1 && other.eta === runs[0].eta)) runs.push(other);
+    return { ...all, runs, seeds };
   }
 
   // What keeps this browser from sampling, as a sentence; or nothing.
@@ -83,14 +115,37 @@
     return null;
   }
 
+  // How large two pictures beside each other may be in this place; one alone is as large, so that
+  // the place keeps its height. A digit's pixel gets whole pixels of the screen; where that would
+  // leave much of a small place empty, the place is filled and smoothed.
+  function fit(place) {
+    const most = Math.min(LARGEST, (place.clientWidth - 16) / 2 / ACROSS);
+    const dense = window.devicePixelRatio || 1;
+    const whole = Math.floor(most * dense) / dense;
+    place.style.setProperty("--ddim-live-side", `${ACROSS * (whole < 2 ? most : whole)}px`);
+    place.classList.toggle("ddim-live-smooth", whole < 2);
+  }
+
   function enhance(element) {
-    const stills = [...element.children];
-    for (const still of stills) still.hidden = !still.querySelector("img") && !still.matches("img");
+    const stills = document.createElement("div");
+    stills.append(...element.childNodes);
+    for (const still of stills.children) {
+      still.hidden = !still.querySelector("img") && !still.matches("img");
+    }
+    const place = document.createElement("div");
+    place.className = "ddim-live-place";
+    place.append(stills);
     const form = document.createElement("form");
     form.noValidate = true;
+    // A browser that comes back to the page would fill in what was set before, unseen by this
+    // script.
+    form.autocomplete = "off";
     form.setAttribute("aria-label", "Live sampler");
     form.innerHTML = CONTROLS;
-    element.append(form);
+    element.append(place, form);
+    element.insertAdjacentHTML("beforeend", PYTHON);
+    fit(place);
+    new ResizeObserver(() => fit(place)).observe(place);
     const problem = form.querySelector("[role=alert]");
     const tell = (sentence) => {
       problem.textContent = sentence ?? "";
@@ -98,13 +153,38 @@
     };
     let session = null;
 
-    form.elements.eta.addEventListener("input", () => {
-      form.elements.etaShown.value = form.elements.eta.value;
-    });
-    form.elements.walk.addEventListener("change", () => {
-      const walking = form.elements.walk.checked;
+    // Numbers beside the sliders, and the parts that belong to what is chosen.
+    const follow = () => {
+      const { eta, etaShown, w, wShown, walk, digit } = form.elements;
+      etaShown.value = eta.value;
+      wShown.value = w.value;
       for (const part of form.querySelectorAll("[data-if]")) {
-        part.hidden = (part.dataset.if === "walk") !== walking;
+        part.hidden = (part.dataset.if === "walk") !== walk.checked;
+      }
+      // Its room stays: nothing below moves when a digit is chosen.
+      w.closest("span").style.visibility = digit.value ? "" : "hidden";
+    };
+    follow();
+    // A link to somebody's settings: #sampler:S=10&n=16 and so on.
+    const setFromAddress = async () => {
+      if (!location.hash.startsWith("#sampler:") || obstacle()) return;
+      try {
+        const { read } = await import(new URL("address.js", here));
+        tell(read(form, location.hash));
+        follow();
+        element.scrollIntoView();
+      } catch (error) {
+        tell(`The address's settings could not be read (${error.message}).`);
+      }
+    };
+    setFromAddress();
+    addEventListener("hashchange", setFromAddress);
+    form.addEventListener("input", ({ target }) => {
+      follow();
+      // Mended, or on the way: the next click looks again.
+      if (target.getAttribute("aria-invalid") === "true") {
+        target.setAttribute("aria-invalid", "false");
+        tell();
       }
     });
     form.addEventListener("change", (event) => {
@@ -127,9 +207,7 @@
       element.ddimResult = undefined;
       try {
         const { Session } = await import(new URL("session.js", here));
-        session ??= new Session(element, form, tell, () => {
-          for (const still of stills) still.hidden = true;
-        });
+        session ??= new Session(element, place, form, tell);
         session.start(wanted);
       } catch (error) {
         form.elements.sample.setAttribute("aria-disabled", "false");

@@ -18,6 +18,20 @@ export function predictX0(x, eps, alphaT) {
   return x.map((value, i) => (value - noise * eps[i]) / signal);
 }
 
+// The noise of x_t, were x0 its picture: the same equation, solved for eps.
+export function noiseIn(x, x0, alphaT) {
+  const noise = Math.sqrt(1 - alphaT);
+  const signal = Math.sqrt(alphaT);
+  return x.map((value, i) => (value - signal * x0[i]) / noise);
+}
+
+// The prediction halfway through the step t -> s, from two calls: DPM-Solver++(2M), algorithm 2.
+export function extrapolateX0(x0, before, alphaBefore, alphaT, alphaS) {
+  const place = (alpha) => Math.log(alpha / (1 - alpha)) / 2;
+  const share = (place(alphaS) - place(alphaT)) / (2 * (place(alphaT) - place(alphaBefore)));
+  return x0.map((value, i) => value + share * (value - before[i]));
+}
+
 // One transition to level s (eq. 12). z is not used where alphaS = 1: the last step adds no noise.
 export function step(x0, eps, alphaT, alphaS, eta, z) {
   const forZ = sigma(alphaT, alphaS, eta);
@@ -27,18 +41,31 @@ export function step(x0, eps, alphaT, alphaS, eta, z) {
   return x0.map((value, i) => signal * value + forEps * eps[i] + forZ * z[i]);
 }
 
+// Classifier-free guidance: the noise without a label, and on along the way to that with it.
+export function guide(uncond, cond, w) {
+  return uncond.map((value, i) => value + w * (cond[i] - value));
+}
+
 // Walk from x_T to pictures. Yields {t, x, x0} for each visited t, with the x_t that the network
 // saw and its prediction of x_0; at last t = 0 with the result.
 //   network: async (x, t) -> eps, Float32Arrays with one image after the other.
 //   alpha: alpha_0..alpha_T. noise: a source of z, needed where eta is not 0.
-export async function* sampleSteps({ network, alpha, S, eta, start, noise }) {
+//   order: 1, or 2 with eta = 0; the first step and the last are of order 1.
+export async function* sampleSteps({ network, alpha, S, eta, order, start, noise }) {
   let x = start;
+  let before = null;
   for (const [t, s] of pairs(alpha.length - 1, S)) {
     const eps = await network(x, t);
     const x0 = predictX0(x, eps, alpha[t]);
     yield { t, x, x0 };
     const z = eta !== 0 && s > 0 ? noise() : null;
-    x = step(x0, eps, alpha[t], alpha[s], eta, z);
+    if (order === 2 && before && s > 0) {
+      const guess = extrapolateX0(x0, before.x0, before.alpha, alpha[t], alpha[s]);
+      x = step(guess, noiseIn(x, guess, alpha[t]), alpha[t], alpha[s], eta, z);
+    } else {
+      x = step(x0, eps, alpha[t], alpha[s], eta, z);
+    }
+    before = { x0, alpha: alpha[t] };
   }
   yield { t: 0, x, x0: x };
 }

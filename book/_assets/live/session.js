@@ -1,32 +1,41 @@
 // One live sampler's runs: asks the worker, draws what comes back, lets the reader step back.
 
+import { write } from "./address.js";
 import { Grid } from "./grid.js";
+import { lines } from "./python.js";
 
-const WAIT = "Loading the network and its runtime, 6 MB, once for this visit.";
+// How large they are, in MB.
+const RUNTIME = 3.7;
+const NETWORK = 2.3;
 
 export class Session {
-  // tell: shows a sentence about a problem, or hides it. onDraw: called before the first picture.
-  constructor(element, form, tell, onDraw) {
-    Object.assign(this, { element, form, tell, onDraw });
+  // place: where the pictures stand, until then its stills. tell: shows a sentence about a problem,
+  // or hides it.
+  constructor(element, place, form, tell) {
+    Object.assign(this, { element, form, tell });
     this.id = 0;
     this.worker = null;
-    this.loaded = false;
+    this.loaded = new Set();
     this.grids = [];
     this.status = form.querySelector("[role=status]");
     this.progress = form.querySelector("progress");
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
+    this.stills = place.firstElementChild;
     this.output = document.createElement("div");
-    this.output.className = "ddim-live-output";
     this.output.hidden = true;
+    // The number is the slider's value text: as a live region it would be told at every step.
     this.output.innerHTML = `
       <div class="ddim-live-grids"></div>
-      <label class="ddim-live-back">Step <input type="range" min="0" step="1">
-        <output></output></label>`;
+      <div class="ddim-live-back"><label>Step <input type="range" min="0" step="1"></label>
+        <output aria-live="off"></output></div>`;
     this.slider = this.output.querySelector("input");
     this.at = this.output.querySelector("output");
     this.slider.addEventListener("input", () => this.draw(Number(this.slider.value)));
-    element.append(this.output);
-    new ResizeObserver(() => this.fit()).observe(element);
+    place.append(this.output);
+    // The code of one digit, chosen by a click on it or from the list.
+    this.python = element.querySelector(".ddim-live-python");
+    this.digits = this.python.querySelector("select");
+    this.digits.addEventListener("change", () => this.code());
   }
 
   start(wanted) {
@@ -34,11 +43,13 @@ export class Session {
     this.id += 1;
     this.running = true;
     this.shown = 0;
-    this.runs = wanted.etas.map((eta) => ({ eta, name: name(eta), steps: [], seconds: 0 }));
+    this.runs = wanted.runs.map((run) => ({ ...run, name: name(run), steps: [], seconds: 0 }));
     this.buttons();
     this.slider.disabled = true;
-    this.status.textContent = this.loaded ? "Sampling." : WAIT;
-    this.progress.hidden = this.loaded;
+    const loaded = this.loaded.has(wanted.weights);
+    this.status.textContent = loaded ? "Sampling." : this.wait();
+    this.progress.removeAttribute("value");
+    this.progress.hidden = loaded;
     if (!this.worker) {
       this.worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
       this.worker.onmessage = ({ data }) => this.receive(data);
@@ -47,24 +58,31 @@ export class Session {
         this.fail(event.message || "a script did not load");
       };
     }
-    const { S, etas, seeds, walk } = wanted;
-    this.worker.postMessage({ id: this.id, S, etas, seeds, walk });
+    this.worker.postMessage({ id: this.id, ...wanted });
+    history.replaceState(history.state, "", write(this.form));
+  }
+
+  // What is loaded first, and how much that is. The sentence stays true to the end of the run: a
+  // second one, when the network is there, would be one more to listen to.
+  wait() {
+    const network = this.wanted.label === null ? "the network" : "the network with labels";
+    const [what, size] = this.loaded.size
+      ? [network, NETWORK]
+      : [`${network} and its runtime`, RUNTIME + NETWORK];
+    return `Loading ${what}, ${size} MB, once for this visit; then sampling.`;
   }
 
   receive(message) {
     if (message.type === "loading" && message.total) {
       this.progress.value = message.loaded / message.total;
     }
-    if (message.type === "ready") this.loaded = true;
+    if (message.type === "ready") this.loaded.add(message.weights);
     // What still comes of a stopped run is of no use.
     if (message.id !== this.id || !this.running) return;
-    if (message.type === "ready") {
-      this.progress.hidden = true;
-      this.status.textContent = "Sampling.";
-    }
+    if (message.type === "ready") this.progress.hidden = true;
     if (message.type === "step") this.step(message);
     if (message.type === "done") this.finish();
-    if (message.type === "error") this.fail(message.message);
+    if (message.type === "error") this.fail(message.message, message.lost);
   }
 
   step({ run, t, x, x0, seconds }) {
@@ -74,31 +92,76 @@ export class Session {
     if (run < this.runs.length - 1) return;
     const index = this.runs[run].steps.length - 1;
     this.slider.max = index;
-    if (!this.still.matches) this.draw(index);
+    if (this.still.matches) this.count(index);
+    else this.draw(index);
   }
 
   // The places for this run's pictures, made when the first one has come.
   prepare() {
-    this.onDraw();
-    this.output.hidden = false;
-    this.grids = this.runs.map((run) => new Grid(run.name, this.wanted));
+    this.showing(true);
+    this.grids = this.runs.map((run, at) =>
+      new Grid(run.name, this.wanted, (i) => this.pick(at, i)));
+    this.list();
     this.output.firstElementChild.replaceChildren(...this.grids.map((grid) => grid.figure));
-    this.fit();
+  }
+
+  // The digits of all runs, to choose from.
+  list() {
+    const { n, seeds, walk } = this.wanted;
+    const places = [...Array(n).keys()];
+    const names = places.map((i) => (walk ? `${i + 1} of ${n}` : `seed ${seeds[i]}`));
+    // As they are drawn, whatever the next run will be.
+    this.drawn = { wanted: this.wanted, runs: this.runs };
+    this.digits.replaceChildren(...this.runs.map((run, at) => {
+      const group = document.createElement("optgroup");
+      group.label = run.name;
+      group.append(...names.map((text, i) => new Option(text, `${at},${i}`)));
+      return group;
+    }));
+    this.code();
+  }
+
+  pick(run, i) {
+    this.digits.value = `${run},${i}`;
+    this.code();
+    this.python.open = true;
+    this.python.scrollIntoView({ block: "nearest" });
+  }
+
+  code() {
+    const [run, i] = this.digits.value.split(",").map(Number);
+    const { wanted, runs } = this.drawn;
+    this.python.querySelector("code").textContent = lines(wanted, runs[run], i);
+  }
+
+  // The pictures drawn, or the stills that stood there before.
+  showing(drawn) {
+    this.output.hidden = !drawn;
+    this.python.style.visibility = drawn ? "" : "hidden";
+    // Their room stays: the form below does not move.
+    this.stills.style.visibility = drawn ? "hidden" : "";
   }
 
   finish() {
     const { S, n } = this.wanted;
-    const calls = S * this.runs.length;
+    const calls = S * this.callsAStep();
     const seconds = this.runs.reduce((sum, run) => sum + run.seconds, 0);
-    this.status.textContent = `Done: ${n} ${n > 1 ? "digits" : "digit"}, S = ${S}, ${calls} ` +
-      `network ${calls > 1 ? "calls" : "call"} in ${seconds.toFixed(2)} s.`;
-    this.runs.forEach((run, i) => this.grids[i].cost(S, run.seconds));
+    const all = calls * this.runs.length;
+    this.status.textContent = `Done: ${n} ${n > 1 ? "digits" : "digit"}, S = ${S}, ${all} ` +
+      `network ${all > 1 ? "calls" : "call"} in ${seconds.toFixed(2)} s.`;
+    this.runs.forEach((run, i) => this.grids[i].cost(calls, run.seconds));
     this.element.ddimResult = {
       ...this.wanted,
       shape: [n, 1, 28, 28],
-      runs: this.runs.map((run) => ({ ...run, calls: S, x: run.steps[S].x })),
+      runs: this.runs.map((run) => ({ ...run, calls, x: run.steps[S].x })),
     };
     this.end();
+  }
+
+  // With guidance, of both noises.
+  callsAStep() {
+    const { label, w } = this.wanted;
+    return label === null || w === 0 || w === 1 ? 1 : 2;
   }
 
   stop() {
@@ -107,18 +170,23 @@ export class Session {
     // Both runs to the same length, so that the slider has a picture for each.
     const done = Math.min(...this.runs.map((run) => run.steps.length));
     for (const run of this.runs) run.steps.length = done;
+    // The first picture is the noise, before any step.
     this.status.textContent = done
-      ? `Stopped after ${done} of ${this.wanted.S} steps.`
+      ? `Stopped after ${done - 1} of ${this.wanted.S} steps.`
       : "Stopped before the first step.";
     this.end();
   }
 
-  fail(reason) {
-    this.worker?.terminate();
-    this.worker = null;
-    this.loaded = false;
+  // lost: whether the worker is of no more use, with all that it has loaded.
+  fail(reason, lost = true) {
+    if (lost) {
+      this.worker?.terminate();
+      this.worker = null;
+      this.loaded.clear();
+    }
     this.status.textContent = "";
-    this.tell(`The live sampler could not go on (${reason}). Press Sample to try again.`);
+    const other = lost ? "" : `, or choose ${this.wanted.label === null ? "a" : "any"} digit`;
+    this.tell(`The live sampler could not go on (${reason}). Press Sample to try again${other}.`);
     this.end();
   }
 
@@ -129,7 +197,7 @@ export class Session {
     this.buttons();
     // What fails or is stopped before its first step has nothing to show.
     const { length } = this.runs[0].steps;
-    this.output.hidden = !length;
+    this.showing(length > 0);
     if (length) this.draw(length - 1);
   }
 
@@ -144,28 +212,27 @@ export class Session {
     if (this.runs[0].steps[this.shown]) this.draw(this.shown);
   }
 
-  draw(index) {
-    const { S, show } = this.wanted;
+  // Puts the slider at a step.
+  count(index) {
     this.shown = index;
     this.slider.value = index;
-    const { t } = this.runs[0].steps[index];
-    const where = `${index} of ${S}, t = ${t}`;
+    const where = `${index} of ${this.wanted.S}, t = ${this.runs[0].steps[index].t}`;
     this.at.textContent = where;
     this.slider.setAttribute("aria-valuetext", where);
-    this.grids.forEach((grid, i) => {
-      const step = this.runs[i].steps[index];
-      if (step) grid.draw(step[show], `step ${where}: ${show === "x" ? "x_t" : "f_θ(x_t)"}`);
-    });
   }
 
-  fit() {
-    const width = this.output.clientWidth;
-    if (!this.grids.length || !width) return;
-    const side = this.grids.length > 1 && this.grids[0].scale((width - 16) / 2) >= 2;
-    for (const grid of this.grids) grid.resize(side ? (width - 16) / 2 : width);
+  draw(index) {
+    this.count(index);
+    const { show } = this.wanted;
+    this.grids.forEach((grid, i) => {
+      const step = this.runs[i].steps[index];
+      const what = show === "x" ? "x" : "The predicted picture";
+      if (step) grid.draw(step[show], `${what} at level ${step.t}`);
+    });
   }
 }
 
-function name(eta) {
+function name({ eta, order }) {
+  if (order === 2) return "Order 2, η = 0";
   return eta === 0 ? "DDIM, η = 0" : eta === 1 ? "DDPM, η = 1" : `Between, η = ${eta}`;
 }

@@ -1,54 +1,95 @@
 // The network, in a thread of its own: the page stays free while it computes.
 //
-// In:  {id, S, etas, seeds} or {id, S, etas, walk: {from, to, n}}; {stop: true}.
+// In:  {id, weights, label, w, S, runs: [{eta, order}], seeds}, or walk: {from, to, n} for seeds;
+//      label null and w 1 for a network without labels; {stop: true}.
 // Out: {type: "loading", loaded, total} in bytes, total null where a server does not tell;
-//      {type: "ready", id}; {type: "step", id, run, t, x, x0, seconds} for each run and step;
-//      {type: "done", id}; {type: "error", id, message}.
+//      {type: "ready", id, weights}; {type: "done", id};
+//      {type: "step", id, run, t, x, x0, seconds} for each run and step;
+//      {type: "error", id, message, lost}, lost: whether no network can be asked any more.
 
-import { sampleSteps } from "./sampler.js";
+import { guide, sampleSteps } from "./sampler.js";
 import { startPoints, stepNoise, walkPoints } from "./noise.js";
 
 const SIDE = 28;
 const SIZE = SIDE * SIDE;
 const RUNTIME = "../vendor/onnxruntime/";
 
-let loading = null;
+// The y that means "no label".
+const NONE = 10;
+
+let runtime = null;
+// By their weights: what is loaded, or on its way.
+const networks = new Map();
+let ready = 0;
 // The request that is being answered; an older one ends when it sees that it is not.
 let current = null;
 
 self.onmessage = async ({ data }) => {
   current = data.stop ? null : data.id;
   if (data.stop) return;
+  const { id, weights } = data;
+  let loaded = false;
   try {
-    loading ??= load();
-    const tools = await loading;
-    self.postMessage({ type: "ready", id: data.id });
+    if (!networks.has(weights)) networks.set(weights, load(weights));
+    const tools = await networks.get(weights);
+    loaded = true;
+    self.postMessage({ type: "ready", id, weights });
     await sample(tools, data);
   } catch (error) {
-    self.postMessage({ type: "error", id: data.id, message: String(error?.message ?? error) });
+    // Without this network the others go on, once one has shown that the runtime does.
+    if (!loaded) networks.delete(weights);
+    const lost = loaded || !ready;
+    self.postMessage({ type: "error", id, message: String(error?.message ?? error), lost });
   }
 };
 
-async function load() {
-  const progress = { loaded: 0, totals: [] };
-  const [ort, wasm, model, alpha] = await Promise.all([
+async function load(weights) {
+  const progress = { loaded: 0, totals: [], files: runtime ? 1 : 2 };
+  runtime ??= loadRuntime(progress);
+  const [ort, model, alpha] = await Promise.all([
+    runtime,
+    unpacked(`${weights}.bin`, progress),
+    file(`${weights}.json`).then((response) => response.json()),
+  ]);
+  const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
+  ready += 1;
+  // labels: one y an image, for a network that takes them.
+  const ask = async (x, t, labels) => {
+    const n = x.length / SIZE;
+    const whole = (values) => new ort.Tensor("int64", BigInt64Array.from(values, BigInt), [n]);
+    const feeds = {
+      x: new ort.Tensor("float32", x, [n, 1, SIDE, SIDE]),
+      t: whole(new Array(n).fill(t)),
+    };
+    if (labels) feeds.y = whole(labels);
+    return (await session.run(feeds)).eps.data;
+  };
+  return { ask, alpha };
+}
+
+async function loadRuntime(progress) {
+  const [ort, wasm] = await Promise.all([
     import(RUNTIME + "ort.js"),
     unpacked(RUNTIME + "ort.wasm.bin", progress),
-    unpacked("model.bin", progress),
-    file("alpha.json").then((response) => response.json()),
   ]);
   // One thread: more would need headers that a plain host of files does not send.
   Object.assign(ort.env.wasm, { numThreads: 1, wasmBinary: wasm });
-  const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
-  const network = async (x, t) => {
-    const n = x.length / SIZE;
-    const feeds = {
-      x: new ort.Tensor("float32", x, [n, 1, SIDE, SIDE]),
-      t: new ort.Tensor("int64", new BigInt64Array(n).fill(BigInt(t)), [n]),
-    };
-    return (await session.run(feeds)).eps.data;
+  return ort;
+}
+
+// The network as a walk asks it, (x, t) -> eps: without labels, or for one at guidance scale w.
+function asked(ask, label, w) {
+  if (label === null) return ask;
+  const labels = (x, y) => new Array(x.length / SIZE).fill(y);
+  if (w === 0) return (x, t) => ask(x, t, labels(x, NONE));
+  if (w === 1) return (x, t) => ask(x, t, labels(x, label));
+  return async (x, t) => {
+    const both = new Float32Array(2 * x.length);
+    both.set(x);
+    both.set(x, x.length);
+    const eps = await ask(both, t, [...labels(x, NONE), ...labels(x, label)]);
+    return guide(eps.subarray(0, x.length), eps.subarray(x.length), w);
   };
-  return { network, alpha };
 }
 
 async function file(name) {
@@ -65,8 +106,9 @@ async function unpacked(name, progress) {
   const count = new TransformStream({
     transform(chunk, controller) {
       progress.loaded += chunk.length;
-      const known = progress.totals.length === 2 && progress.totals.every((n) => n > 0);
-      const total = known ? progress.totals[0] + progress.totals[1] : null;
+      const { totals, files } = progress;
+      const known = totals.length === files && totals.every((n) => n > 0);
+      const total = known ? totals.reduce((sum, n) => sum + n) : null;
       self.postMessage({ type: "loading", loaded: progress.loaded, total });
       controller.enqueue(chunk);
     },
@@ -75,16 +117,17 @@ async function unpacked(name, progress) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-async function sample({ network, alpha }, { id, S, etas, seeds, walk }) {
+async function sample({ ask, alpha }, { id, S, runs, seeds, walk, label, w }) {
+  const network = asked(ask, label, w);
   const start = walk
     ? walkPoints(walk.from, walk.to, walk.n, SIZE)
     : startPoints(seeds, SIZE);
   // Every run has its own copy of the same noise.
-  const runs = etas.map((eta) =>
-    sampleSteps({ network, alpha, S, eta, start, noise: seeds && stepNoise(seeds, SIZE) }),
+  const walks = runs.map(({ eta, order }) =>
+    sampleSteps({ network, alpha, S, eta, order, start, noise: seeds && stepNoise(seeds, SIZE) }),
   );
   for (let step = 0; step <= S; step++) {
-    for (const [run, steps] of runs.entries()) {
+    for (const [run, steps] of walks.entries()) {
       // A turn of the event loop, so that a new message is heard.
       await new Promise((resolve) => setTimeout(resolve));
       if (current !== id) return;

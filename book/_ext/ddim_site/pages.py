@@ -1,0 +1,106 @@
+"""What a page loads: pictures with their sizes, when they are needed; scripts that it uses.
+
+And small repairs of the HTML that docutils and the theme write.
+"""
+
+import functools
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from PIL import Image
+from sphinx.application import Sphinx
+
+PICTURE = re.compile(
+    r'<img\b[^>]*?\bsrc="(?:\.\./)*_images/([^"]+\.(?:png|jpe?g|gif|webp))"[^>]*>'
+)
+NEVER = re.compile(r"(?!)")
+# A script and what the body of a page holds when it uses it. The inline scripts are the settings
+# of togglebutton.js.
+USES = {
+    "togglebutton": re.compile(r'class="[^"]*\b(toggle|dropdown)\b'),
+    "toggleHint": re.compile(r'class="[^"]*\b(toggle|dropdown)\b'),
+    "toggleOpenOnPrint": re.compile(r'class="[^"]*\b(toggle|dropdown)\b'),
+    "design-tabs": re.compile(r'class="[^"]*\bsd-tab'),
+    # site.js fetches them later, on pages with code.
+    "copybutton": NEVER,
+    "clipboard": NEVER,
+}
+
+
+# Roles that docutils writes where they do not belong; lists that Sphinx only uses to break a long
+# signature into lines.
+ROLES = [(re.compile(wrong), right) for wrong, right in [
+    (r'<div role="list" class="citation', '<div class="citation'),
+    (r' role="doc-biblioentry"', ""),
+    (r'<dd>(?=<em class="sig-param">|<span class="[^"]*sig-)', '<dd role="none">'),
+    (r'<dl>(?=\s*<dd role="none">)', '<dl role="none">'),
+]]
+
+
+@functools.cache
+def size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def sized(body: str, sources: dict[str, Path]) -> str:
+    """Pictures with width and height, so that nothing jumps; all but the first load when near."""
+    seen = 0
+
+    def complete(found: re.Match) -> str:
+        nonlocal seen
+        tag, name = found[0], unquote(found[1])
+        extra = ""
+        if name in sources and not re.search(r"\b(width|height)=", tag):
+            width, height = size(sources[name])
+            extra += f' width="{width}" height="{height}"'
+        seen += 1
+        if seen > 1 and "loading=" not in tag:
+            extra += ' loading="lazy" decoding="async"'
+        return f"<img{extra}{tag[4:]}"
+
+    return PICTURE.sub(complete, body)
+
+
+# A choice of a quiz and the first word of its answer.
+CHOICE = re.compile(
+    r'<details class="choice">(\s*<summary>(?:(?!</summary>).)*</summary>\s*<p><strong>(Yes|No)\.)',
+    re.DOTALL,
+)
+
+
+def judged(body: str) -> str:
+    """The choices with what they are as a class: once open, right and wrong look different."""
+    kinds = {"Yes": "right", "No": "wrong"}
+    return CHOICE.sub(lambda m: f'<details class="choice {kinds[m[2]]}">{m[1]}', body)
+
+
+def needed(script, body: str) -> bool:
+    text = f"{script.filename or ''} {script.attributes.get('body') or ''}"
+    return all(mark.search(body) for word, mark in USES.items() if word in text)
+
+
+def named(tree: str) -> str:
+    """The arrows that fold the sidebar's lists, with a name for those who do not see them."""
+    return str(tree).replace("<summary>", '<summary aria-label="Pages of this part">')
+
+
+def lighten(app: Sphinx, name: str, template: str, context: dict, doctree) -> None:
+    if app.builder.name != "html":
+        return
+    body = context.get("body") or ""
+    sources = {target: Path(app.srcdir) / source for source, target in app.builder.images.items()}
+    if "generate_toctree_html" in context:
+        draw = context["generate_toctree_html"]
+        context["generate_toctree_html"] = lambda *args, **kwargs: named(draw(*args, **kwargs))
+    context["script_files"] = [s for s in context["script_files"] if needed(s, body)]
+    if body:
+        for wrong, right in ROLES:
+            body = wrong.sub(right, body)
+        context["body"] = sized(judged(body), sources)
+
+
+def setup(app: Sphinx) -> dict:
+    app.connect("html-page-context", lighten, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

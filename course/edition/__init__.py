@@ -1,0 +1,1 @@
+"""The book without its solutions, as students of a course get it."""

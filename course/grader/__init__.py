@@ -1,0 +1,1 @@
+"""Grading a folder of submissions: python -m course.grader."""

@@ -1,0 +1,1 @@
+"""Where a submission's code runs: a process and a kernel of its own, shut in."""

@@ -1,0 +1,28 @@
+"""Where data lie: those that ship, those that you keep, and what can be made again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def data_folder() -> Path:
+    """The shipped data: inside the installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parents[1]  # the package's folder
+    for folder in (here / "data", here.parent / "data"):
+        if (folder / "weights").is_dir():
+            return folder
+    raise FileNotFoundError(f"the shipped data are missing: neither {here / 'data'} nor "
+                            f"{here.parent / 'data'} holds a folder weights")
+
+
+def cache_root() -> Path:
+    """The folder for what can be made or fetched again: ``ddim_lib`` in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ddim_lib"
+
+
+def data_root() -> Path:
+    """Where data sets lie: the folder that ``DDIM_DATA`` names, else a cache of the user's."""
+    if os.environ.get("DDIM_DATA"):
+        return Path(os.environ["DDIM_DATA"]).expanduser()
+    return cache_root() / "data"

@@ -1,0 +1,1 @@
+"""What the pages serve: pictures, other projects' scripts, the network as a file."""

@@ -1,0 +1,1 @@
+"""Trainings and measurements that take long, and whose results are committed."""

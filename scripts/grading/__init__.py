@@ -1,1 +1,0 @@
-"""Grading a folder of submissions; the command is scripts/grade.py."""
