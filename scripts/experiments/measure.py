@@ -45,6 +45,7 @@ from ddim_lib.pixels import to_float
 from ddim_lib.runtime.provenance import commit, hardware
 from ddim_lib.storage.tensors import save_tensors
 
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16 autocast", "fp16": "float16 autocast"}
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -77,8 +78,6 @@ def main() -> None:
         path = Path(name)
         model, schedule = (ddim_lib.load_weights(path, DEVICE) if path.suffix else
                            ddim_lib.load_pretrained(name, DEVICE))
-        if args.half:
-            model = Half(model)
         if args.channels_last:
             model = model.to(memory_format=torch.channels_last)
         if args.compile:
@@ -110,18 +109,6 @@ def statistics_of(space: str, out: Path) -> None:
     FrechetDistance(images, extractor).save_reference(out, **facts)
 
 
-class Half(torch.nn.Module):
-    """A network computed in float16 under autocast; what goes in and comes out is float32."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.model, self.image_shape = model, model.image_shape
-
-    def forward(self, x, t):
-        with torch.autocast(x.device.type, torch.float16):
-            return self.model(x, t).float()
-
-
 def facts(args: argparse.Namespace) -> dict:
     found = classifier_facts()
     if args.what in ("texture", "pixels"):
@@ -136,7 +123,7 @@ def facts(args: argparse.Namespace) -> dict:
                          f"mnist-classifier, 128 features, {found['test_accuracy']:.2%} on "
                          f"{found['test_images']:,} test digits",
             "reference": "60,000 MNIST training digits", "hardware": hardware(),
-            "precision": "float16 autocast" if args.half else "float32",
+            "precision": PRECISIONS[args.autocast],
             "torch": torch.__version__, "commit": args.commit or commit(),
             "date": datetime.now(UTC).date().isoformat()}
 
@@ -376,7 +363,7 @@ def pixels(args, model, schedule):
     first, second = to_float(images[-2 * args.n:]).split(args.n)
     yield {"n": args.n, "extractor": called,
            "reference": f"{len(images):,} training pictures",
-           "precision": args.autocast, "floor": round(distance(first), 3)}
+           "precision": PRECISIONS[args.autocast], "floor": round(distance(first), 3)}
     rows = []
     for steps in args.steps:
         for eta in args.eta:
@@ -418,7 +405,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--images", help="texture, pixels: training pictures, uint8, a .pt file")
     parser.add_argument("--classifier", action="store_true",
                         help="pixels: by the classifier of photographs instead")
-    parser.add_argument("--autocast", default="fp32", help="what the network computes in")
+    parser.add_argument("--autocast", default="fp32", choices=PRECISIONS,
+                        help="what the network computes in")
     parser.add_argument("--n", type=int, default=5000)
     parser.add_argument("--steps", type=int, nargs="+", default=[50])
     parser.add_argument("--eta", nargs="+", default=[0.0],
@@ -434,7 +422,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--channels-last", action="store_true",
                         help="the network's tensors pixel by pixel: float32 too, faster on a CPU")
-    parser.add_argument("--half", action="store_true", help="float16 autocast")
     parser.add_argument("--no-floor", action="store_true",
                         help="table: without the distances of real digits, which need MNIST")
     parser.add_argument("--commit")
