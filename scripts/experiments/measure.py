@@ -14,8 +14,8 @@ With `python scripts/experiments/` before each:
     measure.py consistency mnist-eps --n 200 --steps 1000 100 10 --out part.json
     measure.py merge part-*.json --out data/results/mnist-table.json
     measure.py floor table.json --out data/results/mnist-table.json
-    measure.py texture kkanji --n 64 --eta 0 1 --out data/results/kkanji-texture.json
-    measure.py pixels kkanji --images kkanji.pt --n 500 --steps 20 --eta 0 1 --out part.json
+    measure.py texture kkanji --images kkanji --n 64 --eta 0 1 --out data/results/kkanji-texture.json
+    measure.py pixels kkanji --images kkanji --n 500 --steps 20 --eta 0 1 --out part.json
 
 Every file says n, seeds, weights, extractor, reference, hardware, commit and date.
 """
@@ -30,7 +30,7 @@ from pathlib import Path
 import torch
 
 import ddim_lib
-from ddim_lib.datasets import load
+from ddim_lib.datasets import load, load_uint8
 from ddim_lib.metrics import (
     FrechetDistance,
     PixelComponents,
@@ -333,7 +333,7 @@ def texture(args, model, schedule):
 
     rows = []
     if args.images:
-        images = torch.load(args.images, weights_only=True)
+        images, _ = load_uint8(args.images)
         images = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]
         rows.append(row(images[:2000].float() / 127.5 - 1, pictures="training", n=2000))
     for eta in args.eta:
@@ -346,7 +346,7 @@ def pixels(args, model, schedule):
     """The third judge alone, for pictures that no classifier here knows: its components fitted on
     5,000 of the training pictures, all of them the reference, n others the floor. For photographs
     their classifier instead, with --classifier."""
-    images = torch.load(args.images, weights_only=True)
+    images, _ = load_uint8(args.images)
     images = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]
     if args.classifier:
         found, extractor = classifier_facts("photos"), load_classifier(space="photos")
@@ -402,7 +402,7 @@ def arguments() -> argparse.Namespace:
                                          "pixels", "merge", "floor"])
     parser.add_argument("names", nargs="*", help="a network's name or file; files to merge")
     parser.add_argument("--out", required=True)
-    parser.add_argument("--images", help="texture, pixels: training pictures, uint8, a .pt file")
+    parser.add_argument("--images", help="texture, pixels: the data set with the training pictures")
     parser.add_argument("--classifier", action="store_true",
                         help="pixels: by the classifier of photographs instead")
     parser.add_argument("--autocast", default="fp32", choices=PRECISIONS,
