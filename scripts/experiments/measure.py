@@ -14,7 +14,7 @@ With `python scripts/experiments/` before each:
     measure.py consistency mnist-eps --n 200 --steps 1000 100 10 --out part.json
     measure.py merge part-*.json --out data/results/mnist-table.json
     measure.py floor table.json --out data/results/mnist-table.json
-    measure.py texture kkanji --images kkanji --n 64 --eta 0 1 --out data/results/kkanji-texture.json
+    measure.py texture kkanji --images kkanji --n 64 --eta 0 1 --out kkanji-texture.json
     measure.py pixels kkanji --images kkanji --n 500 --steps 20 --eta 0 1 --out part.json
 
 Every file says n, seeds, weights, extractor, reference, hardware, commit and date.
