@@ -7,7 +7,6 @@ import os
 import pickle
 import struct
 import tarfile
-import zipfile
 import zlib
 from pathlib import Path
 
@@ -17,13 +16,13 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from test_cli_train import TINY, assert_error, ddim, files  # noqa: F401
-from test_datasets import idx, numbers, write_mnist
+from test_datasets import idx, numbers, packed, png, write_mnist
 from test_training import trainer
 from test_weights import NETWORK, network
 
 import ddim_lib
 from ddim_lib import weights
-from ddim_lib.datasets import DatasetNotFoundError, kanji, load_folder, load_uint8
+from ddim_lib.datasets import DatasetNotFoundError, load_folder, load_uint8
 from ddim_lib.schedule import linear
 from ddim_lib.weights import load_weights, read_facts, save_weights
 from ddim_lib.weights.checkpoints import read_published
@@ -150,18 +149,6 @@ def test_mnists_older_pickles_are_not_executed(tmp_path):
     assert not (tmp_path / "mark").exists()
 
 
-def test_the_cache_of_the_kanji_holds_no_pickle(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    folder = tmp_path / "kkanji2" / "U+4E00"
-    folder.mkdir(parents=True)
-    for i in range(2):
-        Image.fromarray(numbers(1, 64, 64, seed=i)[0]).save(folder / f"{i}.png")
-    kanji.load(tmp_path)
-    (cached,) = (tmp_path / "cache").rglob("*.safetensors")
-    plant(cached, "zip", tmp_path / "mark")
-    assert len(kanji.load(tmp_path).images) == 2 and not (tmp_path / "mark").exists()
-
-
 def test_nothing_in_the_code_reads_a_pickle_or_unpacks_an_archive():
     """Whatever is added later: torch.load asks for weights alone, and nothing else is there."""
     forbidden = {"pickle.load", "pickle.loads", "pickle.Unpickler", "eval", "exec", "np.load",
@@ -222,33 +209,17 @@ def test_a_read_network_owns_its_numbers(tmp_path):
 
 # Archives and pictures ---------------------------------------------------------------------------
 
-def png(side=8, seed=0):
-    content = io.BytesIO()
-    Image.fromarray(numbers(1, side, side, seed=seed)[0]).save(content, "PNG")
-    return content.getvalue()
-
-
 def tree(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
+PICTURE = png(numbers(8, 8))
 NAMES = ["../../up.png", "/tmp/ddim-root.png", "C:\\windows.png", "a/../../b.png", "..\\..\\c.png"]
 
 
 @pytest.mark.parametrize("ending", ["zip", "tar", "tar.gz"])
 def test_names_that_lead_out_of_an_archive_lead_nowhere(ending, tmp_path):
-    path = tmp_path / "in" / "deep" / f"x.{ending}"
-    path.parent.mkdir(parents=True)
-    if ending == "zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            for i, name in enumerate(NAMES):
-                archive.writestr(name, png(seed=i))
-    else:
-        with tarfile.open(path, "w:gz" if ending == "tar.gz" else "w") as archive:
-            for i, name in enumerate(NAMES):
-                member = tarfile.TarInfo(name)
-                member.size = len(png(seed=i))
-                archive.addfile(member, io.BytesIO(png(seed=i)))
+    path = packed(tmp_path / "in" / "deep" / f"x.{ending}", dict.fromkeys(NAMES, PICTURE))
     before = tree(tmp_path)
     assert len(load_folder(path, 8)) == len(NAMES)
     assert tree(tmp_path) == before and not Path("/tmp/ddim-root.png").exists()
@@ -256,7 +227,7 @@ def test_names_that_lead_out_of_an_archive_lead_nowhere(ending, tmp_path):
 
 def test_links_and_devices_in_a_tar_are_not_followed(tmp_path):
     secret, path = tmp_path / "secret.png", tmp_path / "x.tar"
-    secret.write_bytes(png())
+    secret.write_bytes(PICTURE)
     with tarfile.open(path, "w") as archive:
         for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
             member = tarfile.TarInfo(f"{kind.decode()}.png")
@@ -278,25 +249,17 @@ def vast_png(side):
     return (b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", lines) + chunk(b"IEND", b""))
 
 
-@pytest.mark.parametrize("where", ["folder", "zip"])
+@pytest.mark.parametrize("where", ["x", "x.zip"])
 def test_a_picture_that_unfolds_to_gigabytes_is_refused(where, tmp_path):
     content = vast_png(16_000)  # 256 million pixels
     assert len(content) < 50_000
-    path = tmp_path / ("x" if where == "folder" else "x.zip")
-    if where == "folder":
-        path.mkdir()
-        (path / "vast.png").write_bytes(content)
-    else:
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("vast.png", content)
+    path = packed(tmp_path / where, {"vast.png": content})
     with pytest.raises(ValueError, match="vast.png: .*could be decompression bomb"):
         load_folder(path, 8)
 
 
 def test_a_zip_that_lies_about_a_size_gives_no_more_than_it_says(tmp_path):
-    path = tmp_path / "x.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("vast.png", bytes(300_000_000))
+    path = packed(tmp_path / "x.zip", {"vast.png": bytes(300_000_000)})
     content = path.read_bytes()
     with pytest.raises(ValueError, match="vast.png: its file has 300,000,000 bytes, at most"):
         load_folder(path, 8)
@@ -315,8 +278,7 @@ def test_no_picture_starts_another_program(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     content = (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n"
                b"0 0 8 8 rectfill\nshowpage\n%%EOF\n")
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "x.png").write_bytes(content)
+    packed(tmp_path / "in", {"x.png": content})
     with pytest.raises(ValueError, match="cannot read the picture .*x.png: cannot identify"):
         load_folder(tmp_path / "in", 8)
     assert not (tmp_path / "mark").exists()

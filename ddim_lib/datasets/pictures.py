@@ -13,7 +13,6 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -32,18 +31,17 @@ class DatasetNotFoundError(FileNotFoundError):
     """The data are not there; the message says where they were sought and how to get them."""
 
 
-class Entry(NamedTuple):
-    """One picture, not yet read.
+def find(root: Path, name: str) -> Path | None:
+    """The folder, zip or tar in ``root`` whose name begins with ``name``; None if there is none.
 
-    Attributes:
-        name: below the folder or in the archive.
-        size: of the file in bytes.
-        content: gives these bytes.
+    Raises:
+        ValueError: there are several.
     """
-
-    name: str
-    size: int
-    content: Callable[[], bytes]
+    found = sorted(p for p in root.glob(f"{name}*") if p.is_dir() or _kind(p))
+    if len(found) > 1:
+        raise ValueError(f"{root} must hold the data set {name!r} once, it holds "
+                         f"{', '.join(p.name for p in found)}: take all but one of them away")
+    return found[0] if found else None
 
 
 def read(path: str | Path, resolution: int, channels: int = 3, *, limit: int | None = None,
@@ -62,9 +60,13 @@ def read(path: str | Path, resolution: int, channels: int = 3, *, limit: int | N
     from PIL import Image, ImageOps
     from tqdm.auto import tqdm
 
-    _check(resolution, channels, limit)
+    if channels not in (1, 3):
+        raise ValueError(f"channels must be 1 or 3, got {channels}")
+    for name, value in (("resolution", resolution), ("limit", limit)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
     path = Path(path)
-    names = sorted(name for name in set(names_in(path)) if keep(name))[:limit]
+    names = sorted(name for name in set(_names(path)) if keep(name))[:limit]
     if not names:
         raise DatasetNotFoundError(f"folder must hold pictures ({', '.join(ENDINGS)}); {path} "
                                    "holds none")
@@ -72,17 +74,17 @@ def read(path: str | Path, resolution: int, channels: int = 3, *, limit: int | N
     images = torch.zeros(len(names), channels, resolution, resolution, dtype=torch.uint8)
     good, resized, broken = torch.zeros(len(names), dtype=torch.bool), 0, {}
     bar = tqdm(total=len(names), desc=f"pictures in {path.name}")
-    for entry in _entries(path):
-        i = place.get(entry.name)
+    for name, size, content in _entries(path):
+        i = place.get(name)
         if i is None:
             continue
         bar.update()
         try:
-            if entry.size > LARGEST:
-                raise ValueError(f"its file has {entry.size:,} bytes, at most {LARGEST:,} may be")
-            picture = decode(entry.content(), channels)
+            if size > LARGEST:
+                raise ValueError(f"its file has {size:,} bytes, at most {LARGEST:,} may be")
+            picture = decode(content(), channels)
         except Exception as error:  # decoders of a dozen formats raise whatever they like
-            broken[entry.name] = f"{error or type(error).__name__}"
+            broken[name] = f"{error or type(error).__name__}"
             continue
         if picture.size != (resolution, resolution):
             picture = ImageOps.fit(picture, (resolution, resolution), Image.Resampling.LANCZOS)
@@ -132,57 +134,52 @@ def decode(content: bytes, channels: int):
         return picture.convert("L" if channels == 1 else "RGB")
 
 
-def names_in(path: Path) -> list[str]:
-    """The names of all pictures below a folder or in an archive, in the order of storage.
-
-    Raises:
-        DatasetNotFoundError: there is nothing at path.
-        ValueError: path is neither folder nor archive, or an archive that is cut or damaged.
-    """
+def _names(path: Path) -> list[str]:
+    """The names of all pictures below a folder or in an archive, in the order of storage."""
     if not path.exists():
         raise DatasetNotFoundError(f"folder must be a folder, zip or tar with pictures; there is "
                                    f"no {path}")
-    if path.is_dir():
-        return [entry.name for entry in _entries(path)]
-    if not _kind(path):
+    if not path.is_dir() and not _kind(path):
         raise ValueError(f"folder must be a folder, .zip or .tar (.gz, .bz2, .xz), got {path}")
     try:
-        return [entry.name for entry in _entries(path)]
+        return [name for name, _, _ in _entries(path)]
     except DAMAGE as error:
+        if path.is_dir():
+            raise  # the system says which of its files, and why
         raise ValueError(f"the archive {path} cannot be read to its end: {error}") from error
 
 
-def _entries(path: Path) -> Iterator[Entry]:
+def _entries(path: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
+    """Each picture's name below path, its file's size, and what gives its bytes."""
     walk = _in_folder if path.is_dir() else _in_zip if _kind(path) == "zip" else _in_tar
-    for entry in walk(path):
-        parts = entry.name.split("/")
+    for name, size, content in walk(path):
+        parts = name.split("/")
         # macOS writes ._NAME.png beside NAME.png, and keeps a second tree in __MACOSX.
         hidden = any(p == "__MACOSX" or p[:1] == "." and p != ".." for p in parts)
-        if not hidden and entry.name.lower().endswith(ENDINGS):
-            yield entry
+        if not hidden and name.lower().endswith(ENDINGS):
+            yield name, size, content
 
 
-def _in_folder(folder: Path) -> Iterator[Entry]:
+def _in_folder(folder: Path) -> Iterator[tuple]:
     for file in sorted(folder.rglob("*")):
         if file.is_file():
-            yield Entry(file.relative_to(folder).as_posix(), file.stat().st_size, file.read_bytes)
+            yield file.relative_to(folder).as_posix(), file.stat().st_size, file.read_bytes
 
 
-def _in_zip(path: Path) -> Iterator[Entry]:
+def _in_zip(path: Path) -> Iterator[tuple]:
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if not info.is_dir():
-                yield Entry(_posix(info.filename), info.file_size,
-                            lambda info=info: archive.read(info))
+                yield _posix(info.filename), info.file_size, lambda info=info: archive.read(info)
 
 
-def _in_tar(path: Path) -> Iterator[Entry]:
+def _in_tar(path: Path) -> Iterator[tuple]:
     with tarfile.open(path) as archive:
         while (member := archive.next()) is not None:
             archive.members = []  # it would keep all of them, 1 KB each
             if member.isreg():
-                yield Entry(_posix(member.name), member.size,
-                            lambda member=member: archive.extractfile(member).read())
+                yield (_posix(member.name), member.size,
+                       lambda member=member: archive.extractfile(member).read())
         # tarfile takes a missing end, and a damaged header too, for the end.
         archive.fileobj.seek(archive.offset)
         if archive.fileobj.read(BLOCK) != bytes(BLOCK):
@@ -196,14 +193,6 @@ def _posix(name: str) -> str:
 def _kind(path: Path) -> str:
     found = re.search(r"\.(zip|tar|tgz)(?:\.(?:gz|bz2|xz))?$", path.name.lower())
     return found[1] if found else ""
-
-
-def _check(resolution: int, channels: int, limit: int | None) -> None:
-    if channels not in (1, 3):
-        raise ValueError(f"channels must be 1 or 3, got {channels}")
-    for name, value in (("resolution", resolution), ("limit", limit)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def _report(path: Path, n: int, read: int, resized: int, resolution: int,
