@@ -1,6 +1,6 @@
 """Seconds to good pictures: the fewest steps whose distance is within 10 % of 1000 steps' one.
 
-The distances are those of the table of chapter 6 (data/results/mnist-table.json, n = 10,000);
+The distances are those of the table of chapter 6 (data/results/mnist-eps-table.json, n = 10,000);
 the seconds are this machine's, and so is the check that half precision keeps the distance.
 """
 
@@ -42,7 +42,7 @@ def fewest(rows: list[dict], eta: float) -> tuple[dict, dict]:
 def main() -> None:
     """Measure and write the record."""
     begin = time.perf_counter()
-    table = json.loads((RESULTS / "mnist-table.json").read_text())
+    table = json.loads((RESULTS / "mnist-eps-table.json").read_text())
     model, schedule = ddim_lib.load_pretrained("mnist-eps", DEVICE)
     x_T = ddim_lib.noise_from_seeds(range(DIGITS), model.image_shape).to(DEVICE)
     ways = {"ddim_lib fp32": ours(model, schedule),
@@ -76,7 +76,7 @@ def main() -> None:
         half["mean_difference_in_grey_levels"] = three(grey_levels(drawn[HALF], drawn["fp32"]))
     write("quality", f"Seconds until {DIGITS} digits are as good as those of 1000 steps: the "
           "fewest steps of chapter 6's table whose Fréchet distance is at most 10 % above.",
-          begin, weights="mnist-eps", digits=DIGITS, distances="mnist-table.json",
+          begin, weights="mnist-eps", digits=DIGITS, distances="mnist-eps-table.json",
           n_of_distances=table["n"], rows=rows, not_compiled=can_compile(),
           half_precision={"n": n, "steps": walk, "eta": 0, "distance": half})
 

@@ -92,15 +92,15 @@ def result(name: str):
 
 
 def test_numbers_are_the_files():
-    table, quality = result("mnist-table.json"), result("mnist-quality.json")
+    table, quality = result("mnist-eps-table.json"), result("mnist-quality.json")
     (cell,) = [row["distance"] for row in table["rows"]
                if (row["S"], row["eta"], row["spacing"]) == (10, "hat", "trailing")]
     longest = max(run["seconds"] for run in result("chapter-times.json").values())
     expected = {
         "mnist-quality.json distance": quality["distance"],
         "mnist-quality.json share_above_0.9": quality["share_above_0.9"],
-        "mnist-table.json rows[S=10,eta=hat,spacing=trailing].distance": cell,
-        "mnist-table.json check.distance": table["check"]["distance"],
+        "mnist-eps-table.json rows[S=10,eta=hat,spacing=trailing].distance": cell,
+        "mnist-eps-table.json check.distance": table["check"]["distance"],
         "chapter-times.json *.seconds as largest": longest,
     }
     for text, value in expected.items():

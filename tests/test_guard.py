@@ -75,6 +75,17 @@ def other_size(notebook):
     data["image/png"] = encoded(guard.pixels(base64.b64decode(data["image/png"]))[:-2])
 
 
+def own_training(notebook):
+    """Another picture, where the page says that it is of the reader's own training."""
+    other_curve(notebook)
+    notebook.cells[1].metadata.tags = [guard.OWN_TRAINING]
+
+
+def own_training_of_other_size(notebook):
+    other_size(notebook)
+    notebook.cells[1].metadata.tags = [guard.OWN_TRAINING]
+
+
 def spoil_frame(notebook, change):
     """The last picture of a player, changed."""
     data = outputs(notebook, 3)[0].data
@@ -172,11 +183,12 @@ def encoded(levels) -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
-PASSING = [unchanged, one_level, frame_one_level]
+PASSING = [unchanged, one_level, own_training, frame_one_level]
 FAILING = [
     other_curve,
     small_change,
     other_size,
+    own_training_of_other_size,
     missing_picture,
     picture_without_pixels,
     extra_picture,

@@ -17,8 +17,9 @@ CHAPTERS = execution.chapters()
 LONGEST_CELL = 20
 LARGEST_FILE = 3_000_000
 # Marks that switch a check off, by notebook and mark, each with the reason. None is needed.
-ALLOWED_MARKS: dict[tuple[str, str], str] = {}
-TAGS = re.compile(r"nbval-.*|raises-exception|skip-execution")
+ALLOWED_MARKS = {
+    ("03_learning", "own-training"): "the reader's own training: another machine, other pictures"}
+TAGS = re.compile(r"nbval-.*|own-training|raises-exception|skip-execution")
 COMMENTS = re.compile(r"#\s*(NBVAL_\w+|PYTEST_VALIDATE_IGNORE_OUTPUT)")
 MACHINE_PATH = re.compile(r"(?<![\w.~])/(home|root|work|tmp|usr|Users|mnt|opt)/\w|\b[A-Z]:\\\w")
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
@@ -219,8 +220,9 @@ def test_the_right_choice_is_not_given_away():
             (right,) = [c for c in choices if c[2].startswith("**Yes.**")]
             letters.append(right[0])
             longest.append(len(right[1]) == max(len(choice) for _, choice, _ in choices))
+    # Of the right choices each letter has a third, but for a tenth of all.
     for letter in "ABC":
-        assert letters.count(letter) <= len(letters) / 2
+        assert abs(letters.count(letter) - len(letters) / 3) <= len(letters) / 10
     assert sum(longest) <= len(longest) / 2
 
 

@@ -18,7 +18,7 @@ RESULTS = sorted((data_folder() / "results").glob("*.json"))
 NETWORKS = ddim_lib.available()
 LARGEST = 20_000_000  # bytes a file
 ORIGIN = {"hardware", "torch", "commit", "date"}
-NEEDS = {"mnist-table": {"n", "seeds", "weights", "extractor", "reference", "precision",
+NEEDS = {"mnist-eps-table": {"n", "seeds", "weights", "extractor", "reference", "precision",
                          "floor_train", "floor_test", "check"},
          "mnist-encode": {"n", "weights", "precision"},
          "mnist-consistency": {"n", "seeds", "weights", "extractor", "against"},
@@ -123,7 +123,7 @@ def test_a_result_says_where_it_comes_from(path):
 
 
 def test_the_table_has_every_cell():
-    result = read(data_folder() / "results" / "mnist-table.json")
+    result = read(data_folder() / "results" / "mnist-eps-table.json")
     cells = {(row["S"], row["eta"]): row["distance"] for row in result["rows"]
              if row["spacing"] == "trailing"}
     etas = [0.0, 0.2, 0.5, 1.0, "hat"]

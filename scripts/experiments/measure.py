@@ -12,8 +12,8 @@ With `python scripts/experiments/` before each:
     measure.py speed mnist --n 32 --steps 1000 10 --out data/results/mnist-speed.json
     measure.py encode mnist --n 200 --steps 10 --out data/results/mnist-encode.json
     measure.py consistency mnist-eps --n 200 --steps 1000 100 10 --out part.json
-    measure.py merge part-*.json --out data/results/mnist-table.json
-    measure.py floor table.json --out data/results/mnist-table.json
+    measure.py merge part-*.json --out data/results/mnist-eps-table.json
+    measure.py floor table.json --out data/results/mnist-eps-table.json
     measure.py texture kkanji --images kkanji --n 64 --eta 0 1 --out part.json
     measure.py pixels kkanji --images kkanji --n 500 --steps 20 --eta 0 1 --out part.json
 

@@ -4,7 +4,7 @@ The directive `ddim-claims` holds claims, a sentence each with the numbers that 
 (see ddim_records), and below each the lines that name its evidence:
 
     - test_sampling.py: test_equal_to_diffusers, test_the_public_variances
-    - mnist-table.json
+    - mnist-eps-table.json
     - tests/guard.py
 
 `ddim-unknown` holds what is not known; a line "- until: data/weights/x*" takes a sentence off the
