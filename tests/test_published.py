@@ -86,15 +86,12 @@ def write(folder, style, model):
         torch.save([prefixed(state), optimiser, 3, 70, wrong], path)
     else:
         path = folder / "flat"
-        inner = path / "unet" if "unet/" in style else path
-        inner.mkdir(parents=True)
-        (inner / "config.json").write_text(json.dumps(diffusers_config(model.config)))
-        state = to_diffusers(state, model.config)
-        state = old_names(state) if "older" in style else state
-        if ".bin" in style:
-            torch.save(state, inner / "diffusion_pytorch_model.bin")
-        else:
-            save_file(state, inner / TENSORS)
+        inner = path / "unet" if style == "diffusers, unet/" else path
+        write_diffusers(inner, model, linear())
+        if style == "diffusers .bin, older names":
+            (inner / TENSORS).unlink()
+            torch.save(old_names(to_diffusers(state, model.config)),
+                       inner / "diffusion_pytorch_model.bin")
     return path
 
 
@@ -132,10 +129,10 @@ def test_what_diffusers_itself_wrote_is_read(narrow, tmp_path):
     twin.save_pretrained(tmp_path / "model")
     DDPMPipeline(twin, DDIMScheduler(num_train_timesteps=400, beta_end=0.01)).save_pretrained(
         tmp_path / "pipeline")
-    agree(read_published(tmp_path / "model")[0], narrow)
-    for path in (tmp_path / "pipeline", tmp_path / "pipeline" / "unet"):
-        model, schedule = read_published(path)
-        assert schedule.to_dict() == linear(400, 1e-4, 0.01).to_dict()
+    for name, wanted in (("model", linear()), ("pipeline", linear(400, 1e-4, 0.01)),
+                         ("pipeline/unet", linear(400, 1e-4, 0.01))):
+        model, schedule = read_published(tmp_path / name)
+        assert schedule.to_dict() == wanted.to_dict()
         agree(model, narrow)
 
 
@@ -165,8 +162,7 @@ def test_the_cifar10_network_in_full(tmp_path, monkeypatch):
     source = perturbed(CIFAR10)
     monkeypatch.setenv("DDIM_DATA", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    path = tmp_path / "ema_diffusion_cifar10_model" / "model-790000.ckpt"
-    path.parent.mkdir()
+    path = tmp_path / "model-790000.ckpt"
     torch.save(source.state_dict(), path)
     monkeypatch.setattr(published, "CHECKPOINT_MD5", md5(path))
     model, schedule = load_pretrained("cifar10")
@@ -241,36 +237,30 @@ def test_nothing_there_says_where_how_and_what_offline(variant, shelf):
     assert not data.exists()
 
 
-@pytest.mark.parametrize("path", ["nowhere", "nowhere/model.ckpt"])
-@pytest.mark.parametrize("download", [False, True])
-def test_a_path_that_is_not_there_is_not_searched_elsewhere(path, download, shelf, tmp_path):
+@pytest.mark.parametrize("variant", ["ema", "hub"])
+def test_a_path_that_is_not_there_is_not_searched_elsewhere(variant, shelf, shop, tmp_path):
     with pytest.raises(WeightsNotFoundError, match="nowhere"):
-        load_pretrained("cifar10", path=tmp_path / path, download=download)
+        load_pretrained("cifar10", variant=variant, path=tmp_path / "nowhere/x", download=True)
+    assert shop.asked == []
 
 
 class Shop(Server):
-    """Several files, named by the end of the address."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        super().__init__()
+    """The files of a folder, by their addresses."""
 
     def answer(self, request):
-        self.content = (self.folder / request.path.rsplit("/", 1)[-1]).read_bytes()
+        self.content = (self.folder / request.path[1:]).read_bytes()
         super().answer(request)
 
 
 @pytest.fixture
 def shop(shelf, monkeypatch):
-    files, _ = shelf
-    shops = [Shop(files), Shop(files / "ddpm-cifar10-32")]
+    shop = Shop()
+    shop.folder, root = shelf[0], shop.url.removesuffix("/file.bin")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    roots = [s.url.rsplit("/", 1)[0] for s in shops]
-    monkeypatch.setattr(published, "CHECKPOINT_URLS", [f"{roots[0]}/model-790000.ckpt"])
-    monkeypatch.setattr(published, "HUB_URLS", ["http://127.0.0.1:9", roots[1]])
-    yield shops
-    for s in shops:
-        s.close()
+    monkeypatch.setattr(published, "CHECKPOINT_URLS", [f"{root}/model-790000.ckpt"])
+    monkeypatch.setattr(published, "HUB_URLS", ["http://127.0.0.1:9", f"{root}/ddpm-cifar10-32"])
+    yield shop
+    shop.close()
 
 
 @pytest.mark.parametrize("variant, requests", [("ema", 1), ("hub", 3)])
@@ -279,7 +269,7 @@ def test_it_is_fetched_once(variant, requests, shelf, shop, narrow):
         model, _ = load_pretrained("cifar10", variant=variant, download=True)
         assert same(model, narrow)
     assert same(load_pretrained("cifar10", variant=variant)[0], narrow)
-    assert sum(len(s.asked) for s in shop) == requests
+    assert len(shop.asked) == requests
     assert not list(shelf[1].rglob("*.tmp"))
 
 
