@@ -401,7 +401,7 @@ OTHERS = [
     ({"act_fn": "relu"}, "act_fn must be 'silu', got 'relu'"),
     ({"resnet_time_scale_shift": "scale_shift"}, "resnet_time_scale_shift must be 'default', got"),
     ({"mid_block_type": None}, "mid_block_type must be 'UNetMidBlock2D', got None"),
-    ({"class_embed_type": "timestep"}, "class_embed_type must be None, got 'timestep'"),
+    ({"num_class_embeds": 4}, "num_class_embeds must be None, got 4"),  # is one of them "none"?
     ({"new_option": 1, "freq_shift": 0}, "freq_shift must be 1, got 0; new_option must be None"),
     ({"up_block_types": ["UpBlock2D"] * 4}, "up_block_types must be .'UpBlock2D', .*, got"),
     ({"down_block_types": ["DownBlock2D"]}, "down_block_types must be .'DownBlock2D', .*, got"),
