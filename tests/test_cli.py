@@ -46,7 +46,7 @@ def ddim(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("DDIM_DATA", str(tmp_path / "data"))
     save_weights("tiny.safetensors", tiny(), ddim_lib.linear(), seed=4)
     save_weights("labelled.safetensors", tiny(classes=3), ddim_lib.linear())
-    save_weights("colour.safetensors", tiny(3), ddim_lib.linear(20, 0.01, 0.3))
+    save_weights("colour.safetensors", tiny(3), ddim_lib.linear(20, 0.01, 0.3), seed=5)
 
     def run(*arguments):
         with pytest.raises(SystemExit) as end:
@@ -367,7 +367,9 @@ def test_weights_go_to_diffusers_and_back(ddim, tmp_path):
     assert {"config.json", "diffusion_pytorch_model.safetensors"} <= set(
         path.name for path in (tmp_path / "new" / "there").iterdir())
     assert ddim("weights", "convert", "new/there", "back.safetensors")[0] == 0
-    assert ddim("weights", "convert", "back.safetensors", "half.safetensors", "--half")[0] == 0
+    assert ddim("weights", "convert", "colour.safetensors", "half.safetensors", "--half")[0] == 0
+    facts = read_facts("half.safetensors")
+    assert facts["seed"] == 5 and facts["converted_from"] == "colour.safetensors"
     x, model = torch.randn(2, 3, 8, 8), tiny(3)
     for name, tolerance in (("back", 0), ("half", 0.05)):
         again, schedule = ddim_lib.load_weights(f"{name}.safetensors")
@@ -380,38 +382,32 @@ def test_weights_go_to_diffusers_and_back(ddim, tmp_path):
 def test_a_checkpoint_in_the_original_names_becomes_ours(ddim, tmp_path):
     model = ddim_lib.UNet(ddim_lib.UNetConfig(16, 1, 32, (1, 2), 1, (8,)))
     torch.save(model.state_dict(), "model.ckpt")
-    for target in ("model.safetensors", "again.safetensors"):
-        code, _, err = ddim("weights", "convert", "model.ckpt", target, "--resolution", 16)
-        assert (code, err) == (0, "")
+    (tmp_path / "net.json").write_text(json.dumps(model.config.to_dict()))
+    command = ("weights", "convert", "model.ckpt", "model.safetensors")
+    assert_error(ddim(*command), "'IN'", "--config must be given for model.ckpt",
+                 "cifar10 for the published network, a JSON file for another")
+    assert_error(ddim(*command, "--config", "cifar10"), "does not fit", "it lacks", "tensors")
+    assert ddim(*command, "--config", "net.json")[0] == 0
     again, _ = ddim_lib.load_weights("model.safetensors")
-    assert again.config.resolution == 16 and again.config.attn_resolutions == (8,)
+    assert again.config == model.config
     for key, value in model.state_dict().items():
         assert torch.equal(again.state_dict()[key], value), key
     assert read_facts("model.safetensors")["converted_from"] == "model.ckpt"
-    code, _, err = ddim("weights", "convert", "model.ckpt", "assumed.safetensors")
-    assert code == 0 and err.count("\n") == 1
-    assert err.startswith("Note: model.ckpt is not the CIFAR-10 network") and "--resolution" in err
-    assert ddim_lib.load_weights("assumed.safetensors")[0].config.resolution == 32
 
 
-def test_of_averaged_and_raw_weights_the_averaged_are_taken(ddim):
-    config = ddim_lib.UNetConfig(32, 3, 32, (1, 2), 1, (16,))
-    raw, ema = (ddim_lib.UNet(config).state_dict() for _ in range(2))
+def test_of_averaged_and_raw_weights_the_averaged_are_taken(ddim, tmp_path):
+    (tmp_path / "net.json").write_text(json.dumps(tiny().config.to_dict()))
+    raw, ema = (ddim_lib.UNet(tiny().config).state_dict() for _ in range(2))
     torch.save([raw, {}, 0, 0, ema], "both.pth")
     torch.save([raw, {}, 0, 0], "raw.pth")
     for file, options, wanted in (("both", (), ema), ("both", ("--raw",), raw),
                                   ("raw", ("--raw",), raw)):
-        assert ddim("weights", "convert", f"{file}.pth", "x.safetensors", *options)[0] == 0
+        assert ddim("weights", "convert", f"{file}.pth", "x.safetensors", "--config", "net.json",
+                    *options)[0] == 0
         found = ddim_lib.load_weights("x.safetensors")[0].state_dict()
         assert all(torch.equal(found[key], value) for key, value in wanted.items())
     assert_error(ddim("weights", "convert", "raw.pth", "y.safetensors"), "'IN'", "holds no EMA",
                  "--raw takes the raw weights")
-
-
-def test_a_conversion_keeps_the_facts(ddim):
-    assert ddim("weights", "convert", "tiny.safetensors", "copy.safetensors", "--half")[0] == 0
-    facts = read_facts("copy.safetensors")
-    assert facts["seed"] == 4 and facts["converted_from"] == "tiny.safetensors"
 
 
 def test_long_work_shows_a_bar_unless_the_reader_forbids_it(ddim):

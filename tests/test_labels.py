@@ -15,7 +15,6 @@ from ddim_lib.training import Trainer, TrainingConfig, noise_prediction_loss
 from ddim_lib.unet import UNet, UNetConfig, epsilon_from_v
 from ddim_lib.weights import load_weights, read_facts, save_weights
 from ddim_lib.weights.checkpoints import write_diffusers
-from ddim_lib.weights.conversion import config_from_diffusers, diffusers_config
 
 PLAIN = UNetConfig(8, 1, 16, (1, 2), 1, (4,), dropout=0.0, groups=4)
 CONFIG = replace(PLAIN, classes=3)
@@ -169,13 +168,9 @@ def test_a_file_from_before_has_no_labels(tmp_path, monkeypatch):
 
 
 def test_diffusers_has_no_such_network(tmp_path):
-    """Its own with labels are refused as well: nothing says that their last one is "no label"."""
     with pytest.raises(ValueError, match="classes must be 0 for diffusers, .* got 3"):
         write_diffusers(tmp_path / "theirs", network(), SCHEDULE)
     assert list(tmp_path.iterdir()) == []
-    theirs = {**diffusers_config(PLAIN), "num_class_embeds": 4, "act_fn": "silu"}
-    with pytest.raises(ValueError, match="num_class_embeds must be None, got 4"):
-        config_from_diffusers(theirs)
 
 
 # Training -----------------------------------------------------------------------------------------

@@ -3,8 +3,8 @@
 import re
 
 import pytest
+from test_page_weight import CHAPTERS, scroll
 from test_pages import address, browser, visit  # noqa: F401
-from test_weight import CHAPTERS, scroll
 
 # A4 with margins of 15 mm, in CSS pixels.
 WIDTH = 680

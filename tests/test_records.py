@@ -237,8 +237,8 @@ def test_times_and_distances_are_the_records(copied):
         row for row in record["rows"] if (row["S"], row["eta"]) == (50, 1.0)).update(seconds=7.77))
     (line,) = [line for line in tables("run_times.md", copied)[1] if line.startswith("| 50 ")]
     seconds = records.fact("mnist-speed-h100.json rows[S=50].seconds")[0]
-    distance = [records.fact(f"mnist-eps-table.json rows[S=50,eta={eta},spacing=trailing].distance")[0]
-                for eta in ("0.0", "1.0")]
+    row = "mnist-eps-table.json rows[S=50,eta={},spacing=trailing].distance"
+    distance = [records.fact(row.format(eta))[0] for eta in ("0.0", "1.0")]
     assert line.split(" | ")[2:] == ["7.77", f"{seconds:.2f}", f"{distance[0]:.2f}",
                                      f"{distance[1]:.2f} |"]
 

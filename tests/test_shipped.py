@@ -1,4 +1,4 @@
-"""What ships says what it is: each weights file has a card that agrees, each result an origin."""
+"""What ships is small and says what it is: each weights file has a card, each result an origin."""
 
 import json
 import math
@@ -9,14 +9,21 @@ import pytest
 import torch
 
 import ddim_lib
+from ddim_lib.datasets import load
+from ddim_lib.presets import PRESETS
 from ddim_lib.responses import amplitude_response, exact_mean_response, mean_response
 from ddim_lib.storage.folders import data_folder
+from ddim_lib.training import TrainingConfig, noise_prediction_loss
+from ddim_lib.unet import UNetConfig
 from ddim_lib.weights import read_facts
 
 WEIGHTS = sorted((data_folder() / "weights").glob("*.safetensors"))
 RESULTS = sorted((data_folder() / "results").glob("*.json"))
 NETWORKS = ddim_lib.available()
 LARGEST = 20_000_000  # bytes a file
+SHORTER = {"steps", "batch_size", "lr", "warmup", "ema_decay", "mean_weight", "seed"}
+JUDGED = {"mnist": {"classifier", "plain", "pixels"},
+          "mnist-eps": {"distance", "floor_train", "floor_test", "noise", "share_above_0.9"}}
 ORIGIN = {"hardware", "torch", "commit", "date"}
 NEEDS = {"mnist-eps-table": {"n", "seeds", "weights", "extractor", "reference", "precision",
                          "floor_train", "floor_test", "check"},
@@ -39,6 +46,29 @@ def test_the_networks_that_chapters_use_are_there():
 def test_weights_are_small_enough_to_ship_and_have_a_card(path):
     assert path.stat().st_size <= LARGEST
     assert path.with_suffix(".md").read_text().startswith(f"# {path.stem}\n")
+
+
+def test_the_default_network_is_small():
+    """At most 5 MB, about a million parameters, at most 0.3 GFLOP an image."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, _ = ddim_lib.load_pretrained("mnist")
+    assert (data_folder() / "weights" / "mnist.safetensors").stat().st_size <= 5e6
+    assert 0.5e6 < sum(p.numel() for p in model.parameters()) < 1.2e6
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.zeros(1, 1, 28, 28), 500)
+    assert 0.1e9 < counter.get_total_flops() <= 0.3e9
+
+
+def test_no_pickle_ships():
+    """safetensors run no code when they are read."""
+    for folder in ("weights", "stats"):
+        files = [p for p in (data_folder() / folder).rglob("*") if p.is_file()]
+        assert files
+        assert {p.suffix for p in files} <= {".safetensors", ".md"}
+        for path in files:
+            if path.suffix == ".safetensors":
+                assert read_facts(path)
 
 
 def test_nothing_is_left_to_be_filled_in():
@@ -72,6 +102,35 @@ def test_a_card_says_what_the_file_says(name):
     flat = re.sub(r"\s+", " ", card)
     assert [phrase for phrase in told if phrase not in flat] == []
     assert (schedule.name, schedule.T, model.config.label_offset) == ("linear", 1000, 1)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_file_tells_its_history_and_is_its_preset(name):
+    facts, preset = read_facts(data_folder() / "weights" / f"{name}.safetensors"), PRESETS[name]
+    run = facts["training"]
+    assert {"data", "precision", "torch", "library"} <= facts.keys()
+    assert facts["weights"] == "EMA" and facts["preset"] == name
+    epochs = run["steps"] * run["batch_size"] / facts["images"]
+    assert facts["epochs"] == pytest.approx(epochs, rel=0.01)
+    assert UNetConfig(**facts["unet"]) == preset.unet
+    # Compiled or not is a machine's choice; what began with another's weights ran shorter.
+    free = {"compile"} | (SHORTER if "start" in facts else set())
+    ran = vars(TrainingConfig(**run))
+    assert {key for key in ran if ran[key] != vars(preset.training)[key]} <= free
+    assert {"n", "S", "eta", "spacing", *JUDGED[name]} <= facts["quality"].keys() \
+        if name in JUDGED else "quality" not in facts
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_a_network_predicts_the_noise_of_real_digits(name):
+    """Noise that it has not seen, in digits: a mean error like that of its training."""
+    model, schedule = ddim_lib.load_pretrained(name)
+    facts = read_facts(data_folder() / "weights" / f"{name}.safetensors")
+    with torch.no_grad():
+        loss = noise_prediction_loss(model, schedule, load("digits")[0][::20],
+                                     torch.Generator().manual_seed(0),
+                                     facts["training"].get("loss_weight", "1"))
+    assert loss.item() == pytest.approx(facts["final_loss"], rel=0.25)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
+from test_page_weight import scroll
 from test_pages import (  # noqa: F401
     PAGES,
     ROOT,
@@ -21,7 +22,6 @@ from test_pages import (  # noqa: F401
     browser,
     missing,
 )
-from test_weight import scroll
 
 from scripts import address as project_address
 

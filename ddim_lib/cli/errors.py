@@ -115,4 +115,6 @@ def as_options(message: str) -> str:
     """The library's advice in the words of the command line."""
     message = re.sub(r"load_pretrained\('(\w+)', .*?download=True\)", r"--download", message)
     return (message.replace("pass download=True", "pass --download")
-            .replace("pass config if", "pass --resolution if").replace("ema=False", "--raw"))
+            .replace("config must be", "--config must be").replace("a UNetConfig", "a JSON file")
+            .replace("CIFAR10 of ddim_lib.weights.checkpoints", "cifar10")
+            .replace("ema=False", "--raw"))

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 
 import click
 import torch
 
 import ddim_lib
-from ddim_lib.cli.errors import Failed, as_options, blaming
+from ddim_lib.cli.errors import Failed, blaming
 from ddim_lib.cli.options import Weights
 from ddim_lib.cli.output import prepare, writing
-from ddim_lib.cli.train import chosen_network
 from ddim_lib.responses import amplitude_response, exact_mean_response, mean_response
 from ddim_lib.storage.folders import data_folder
+from ddim_lib.storage.tensors import read_header
 from ddim_lib.weights import available, published, read_facts
-from ddim_lib.weights.checkpoints import read_published, write_diffusers
+from ddim_lib.weights.checkpoints import CIFAR10, read_published, write_diffusers
 
 OURS = ("format", "unet", "schedule")  # what save_weights says itself
 
@@ -102,14 +101,16 @@ def measured_responses(model, schedule, facts: dict) -> dict[str, float]:
 @click.argument("target", type=click.Path(path_type=Path), metavar="OUT")
 @click.option("--half", is_flag=True, help="Store float16; .safetensors alone.")
 @click.option("--raw", is_flag=True, help="Of an IN with both: the weights that are not averaged.")
-@click.option("--resolution", type=click.IntRange(min=1), show_default="32",
-              help="Of the pictures, where the tensors' shapes cannot tell: the original names.")
-def convert(source, target, half, raw, resolution):
+@click.option("--config", metavar="cifar10|FILE",
+              help="Which network a file of the original code holds: the published one, or a JSON "
+                   "file with UNetConfig's arguments.")
+def convert(source, target, half, raw, config):
     """Turn weights into this library's or diffusers' form.
 
-    IN is a .safetensors file of this library, a published .ckpt (or .pt, .bin, .safetensors) of
-    the original code, or a folder of diffusers. OUT is a file that ends in .safetensors, or a new
-    or empty folder, which gets diffusers' files. A missing parent folder is made.
+    IN is a .safetensors file of this library, a folder of diffusers, or a published .ckpt (or .pt,
+    .bin, .safetensors) of the original code, which needs --config. OUT is a file that ends in
+    .safetensors, or a new or empty folder, which gets diffusers' files. A missing parent folder is
+    made.
 
     \b
     Examples:
@@ -118,15 +119,15 @@ def convert(source, target, half, raw, resolution):
     """
     folder = not target.suffix
     if folder:
-        check_folder(target)
         if half:
             raise click.UsageError("--half needs an OUT that ends in .safetensors, got "
                                    f"{str(target)!r}", click.get_current_context())
     elif target.suffix != ".safetensors" or target.is_dir():
         raise click.BadParameter("must be a file that ends in .safetensors, or a folder without "
                                  f"an ending, got {str(target)!r}", param_hint="'OUT'")
+    config = told_network(config)
     with blaming("IN"):
-        model, schedule, facts = read(source, raw, resolution)
+        model, schedule, facts = read(source, raw, config)
     prepare("OUT", [target])
     with writing("OUT", target):
         if folder:
@@ -140,33 +141,28 @@ def convert(source, target, half, raw, resolution):
                f"of shape {model.image_shape}")
 
 
-def read(source: Path, raw: bool, resolution: int | None):
-    """A network, its schedule, and the facts that its file tells, if it is this library's."""
-    if source.is_file() and source.suffix == ".safetensors":
-        facts = others = None
+def told_network(told: str | None) -> ddim_lib.UNetConfig | None:
+    """--config: the published network, or what a JSON file says."""
+    if told is None or told in published.NAMES:
+        return told and CIFAR10
+    with blaming("--config"):
         try:
-            facts = read_facts(source)
-        except json.JSONDecodeError:
-            others = True  # another library's header need not be JSON
-        if not others and str(facts.get("format")).startswith("ddim_lib"):
-            return *ddim_lib.load_weights(source), {k: v for k, v in facts.items() if k not in OURS}
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        model, schedule = read_published(source, ema=not raw)
-        if resolution and resolution != model.config.resolution:
-            config = chosen_network(model.config, resolution, None, None)
-            return *read_published(source, ema=not raw, config=config), {}
-    for warning in told if not resolution else ():
-        text = " ".join(as_options(str(warning.message)).split())
-        click.echo(f"Note: {text}", err=True)
-    return model, schedule, {}
+            return ddim_lib.UNetConfig(**json.loads(Path(told).read_text()))
+        except (OSError, TypeError, ValueError) as error:
+            raise ValueError(f"must be {' or '.join(published.NAMES)} or a JSON file with "
+                             f"UNetConfig's arguments, got {told!r}: {error}") from error
 
 
-def check_folder(target: Path) -> None:
-    """Another's folder must not be filled with our files."""
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise click.BadParameter("must end in .safetensors, or be a new or empty folder; "
-                                 f"{target} is neither", param_hint="'OUT'")
+def read(source: Path, raw: bool, config: ddim_lib.UNetConfig | None):
+    """A network, its schedule, and the facts that its file tells, if it is this library's."""
+    ours = source.is_file() and source.suffix == ".safetensors" \
+        and read_header(source).get("format", "").startswith("ddim_lib")
+    if not ours:
+        return *read_published(source, config=config, ema=not raw), {}
+    if config:
+        raise ValueError(f"config must be left out for {source}, which says what it is")
+    facts = read_facts(source)
+    return *ddim_lib.load_weights(source), {k: v for k, v in facts.items() if k not in OURS}
 
 
 def shipped(name: str) -> Path:

@@ -12,6 +12,7 @@ from ddim_lib.storage.folders import data_folder
 from ddim_lib.storage.tensors import FORMAT, read_header, save_tensors
 from ddim_lib.unet import UNet, UNetConfig
 from ddim_lib.weights import published
+from ddim_lib.weights.checkpoints import fill
 
 
 def available() -> list[str]:
@@ -81,10 +82,7 @@ def load_weights(path: str | Path, device: str | torch.device = "cpu") -> tuple[
     try:
         config = UNetConfig(**json.loads(header["unet"]))
         schedule = from_dict(json.loads(header["schedule"]))
-        with torch.device("meta"):  # shapes alone: a stranger's description may ask for any size
-            model = UNet(config, schedule)
-        copies = {key: value.to(torch.float32, copy=True) for key, value in load_file(path).items()}
-        model.load_state_dict(copies, assign=True)
+        model = fill(config, schedule, load_file(path))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: what the file says of itself is damaged, it is not JSON "
                          f"({error})") from error

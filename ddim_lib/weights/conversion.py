@@ -11,9 +11,23 @@ from torch import Tensor
 from ddim_lib.schedule import Schedule, cosine, linear
 from ddim_lib.unet import PREDICTION_TYPES, UNet, UNetConfig
 
-_BLOCK = [("temb_proj", "time_emb_proj"), ("nin_shortcut", "conv_shortcut")]
-_ATTENTION = [("norm", "group_norm"), ("q", "to_q"), ("k", "to_k"), ("v", "to_v"),
-              ("proj_out", "to_out.0")]
+# This library's (and the original checkpoints') names to diffusers', one after the other.
+_NAMES = (
+    (r"^temb\.dense\.0\.", "time_embedding.linear_1."),
+    (r"^temb\.dense\.1\.", "time_embedding.linear_2."),
+    (r"^norm_out\.", "conv_norm_out."),
+    (r"^(down|up)\.(\d+)\.block\.", r"\1_blocks.\2.resnets."),
+    (r"^(down|up)\.(\d+)\.attn\.", r"\1_blocks.\2.attentions."),
+    (r"^(down|up)\.(\d+)\.(down|up)sample\.", r"\1_blocks.\2.\3samplers.0."),
+    (r"^mid\.block_1\.", "mid_block.resnets.0."),
+    (r"^mid\.block_2\.", "mid_block.resnets.1."),
+    (r"^mid\.attn_1\.", "mid_block.attentions.0."),
+    (r"(resnets\.\d+)\.temb_proj\.", r"\1.time_emb_proj."),
+    (r"(resnets\.\d+)\.nin_shortcut\.", r"\1.conv_shortcut."),
+    (r"(attentions\.\d+)\.norm\.", r"\1.group_norm."),
+    (r"(attentions\.\d+)\.(q|k|v)\.", r"\1.to_\2."),
+    (r"(attentions\.\d+)\.proj_out\.", r"\1.to_out.0."),
+)
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
@@ -36,7 +50,8 @@ def from_diffusers(state: dict[str, Tensor], config: UNetConfig) -> dict[str, Te
         config: of the network that they belong to.
 
     Raises:
-        ValueError: a tensor that the network of this configuration does not have, or has once.
+        ValueError: a tensor that the network of this configuration does not have, or that comes
+            twice, in older and newer names.
     """
     with torch.device("meta"):  # names alone, no memory
         # The tensors are the same ones whatever the network predicts.
@@ -47,12 +62,10 @@ def from_diffusers(state: dict[str, Tensor], config: UNetConfig) -> dict[str, Te
         for old, new in _OLD_ATTENTION.items():
             key = re.sub(rf"(attentions\.\d+)\.{old}\.", rf"\1.{new}.", key)
         if key not in ours:
-            raise ValueError(f"state must hold the tensors of this network in diffusers' names; "
-                             f"{key!r} is not among them")
-        if ours[key] in renamed:
-            raise ValueError(f"state must hold each tensor once; {key!r} is there in older and "
-                             f"newer names")
-        renamed[ours[key]] = _reshape(ours[key], value, flat=False)
+            raise ValueError(f"state must hold the tensors of this network in diffusers' names, "
+                             f"each once; {key!r} is not among them or comes twice")
+        name = ours.pop(key)
+        renamed[name] = _reshape(name, value, flat=False)
     return renamed
 
 
@@ -86,18 +99,12 @@ def diffusers_config(config: UNetConfig) -> dict:
     }
 
 
-# What config.json leaves out stands at these values of UNet2DModel.
-_DEFAULTS = {
-    "sample_size": None, "in_channels": 3, "out_channels": 3, "center_input_sample": False,
-    "time_embedding_type": "positional", "time_embedding_dim": None, "freq_shift": 0,
-    "flip_sin_to_cos": True, "mid_block_type": "UNetMidBlock2D", "layers_per_block": 2,
-    "block_out_channels": (224, 448, 672, 896), "mid_block_scale_factor": 1,
-    "down_block_types": ("DownBlock2D", *["AttnDownBlock2D"] * 3),
-    "up_block_types": (*["AttnUpBlock2D"] * 3, "UpBlock2D"), "downsample_padding": 1,
-    "downsample_type": "conv", "upsample_type": "conv", "dropout": 0.0, "act_fn": "silu",
-    "attention_head_dim": 8, "norm_num_groups": 32, "attn_norm_num_groups": None,
-    "norm_eps": 1e-5, "resnet_time_scale_shift": "default", "add_attention": True,
-    "class_embed_type": None, "num_class_embeds": None, "num_train_timesteps": None,
+# What this library's network computes where UNet2DModel has a choice that diffusers_config leaves
+# to its default. Older files do not name all of these, and older UNet2DModels know no others.
+_FIXED = {
+    "center_input_sample": False, "time_embedding_type": "positional", "act_fn": "silu",
+    "mid_block_type": "UNetMidBlock2D", "downsample_type": "conv", "upsample_type": "conv",
+    "resnet_time_scale_shift": "default", "add_attention": True, "_class_name": "UNet2DModel",
 }
 
 
@@ -105,56 +112,44 @@ def config_from_diffusers(stored: dict) -> UNetConfig:
     """The network that UNet2DModel builds of these arguments, if it is this library's.
 
     The tensors of another network may fit all the same and give wrong pictures without a
-    word; so every argument is compared, those left out at UNet2DModel's defaults.
+    word; so every argument is compared, and all of :func:`diffusers_config` but the dropout, which
+    is 0 where it is left out, must be there.
 
     Args:
         stored: the contents of config.json.
 
     Raises:
-        ValueError: UNet2DModel would compute something else; the message names each argument.
+        ValueError: UNet2DModel would compute something else, or an argument is missing; the
+            message names each.
     """
-    kind = stored.get("_class_name", "UNet2DModel")
-    if kind != "UNet2DModel":
-        raise ValueError(f"_class_name must be UNet2DModel, got {kind!r}")
-    given = {k: v for k, v in stored.items() if not k.startswith("_") and v is not None}
-    unknown = sorted(given.keys() - _DEFAULTS.keys())
-    if unknown:
-        raise ValueError(f"the argument {unknown[0]!r} is unknown here and may change what is "
-                         f"computed")
-    found = {**_DEFAULTS, **{k: v for k, v in stored.items() if k in _DEFAULTS}}
-    found = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
-    if found["act_fn"] == "swish":  # the same function
-        found["act_fn"] = "silu"
+    missing = sorted(diffusers_config(UNetConfig()).keys() - {"dropout"} - stored.keys())
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)}: it must have all arguments of "
+                         f"UNet2DModel that decide what is computed")
+    size, widths = stored["sample_size"], stored["block_out_channels"]
+    kinds, dropout = stored["down_block_types"], stored.get("dropout", 0.0)
     try:
-        config = _read_config(found)
-    except TypeError as error:
-        raise ValueError(f"its values are of wrong types: {error}") from error
-    found["sample_size"] = config.resolution
-    wanted = {**_DEFAULTS, **diffusers_config(config),
-              "num_train_timesteps": found["num_train_timesteps"]}  # used by learned embeddings
-    wrong = [f"{k} must be {wanted[k]!r}, got {found[k]!r}" for k in wanted
-             if found[k] != wanted[k]]
+        config = UNetConfig(
+            resolution=size, in_channels=stored["in_channels"], ch=widths[0],
+            ch_mult=tuple(w // widths[0] for w in widths),
+            num_res_blocks=stored["layers_per_block"],
+            attn_resolutions=tuple(size // 2**i for i, kind in enumerate(kinds)
+                                   if kind == "AttnDownBlock2D"),
+            dropout=dropout, groups=stored["norm_num_groups"])
+    except (TypeError, LookupError, ArithmeticError) as error:
+        raise ValueError(f"sample_size and dropout must be numbers, block_out_channels a list of "
+                         f"whole numbers and down_block_types of names, got {size!r}, {dropout!r}, "
+                         f"{widths!r} and {kinds!r}") from error
+    wanted = {**_FIXED, **diffusers_config(config)}
+    # The number of time steps belongs to learned embeddings, which are refused.
+    found = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()
+             if k in wanted or not k.startswith("_") and k != "num_train_timesteps"}
+    wrong = [f"{k} must be {wanted.get(k)!r}, got {v!r}" for k, v in found.items()
+             if v != wanted.get(k)]
     if wrong:
         raise ValueError(f"it computes something else than this library's U-Net: "
                          f"{'; '.join(wrong)}")
     return config
-
-
-def _read_config(found: dict) -> UNetConfig:
-    size, widths = found["sample_size"], found["block_out_channels"]
-    if isinstance(size, tuple) and len(set(size)) == 1:
-        size = size[0]
-    if not isinstance(size, int):
-        raise ValueError(f"sample_size must be one whole number, got {size!r}")
-    if not widths or any(not isinstance(w, int) or w < 1 or w % widths[0] for w in widths):
-        raise ValueError(f"block_out_channels must be multiples of the first, got {widths}")
-    resolutions = [size // 2**i for i in range(len(widths))]
-    attends = [kind == "AttnDownBlock2D" for kind in found["down_block_types"]]
-    return UNetConfig(
-        resolution=size, in_channels=found["in_channels"], ch=widths[0],
-        ch_mult=tuple(w // widths[0] for w in widths), num_res_blocks=found["layers_per_block"],
-        attn_resolutions=tuple(r for r, a in zip(resolutions, attends, strict=False) if a),
-        dropout=found["dropout"], groups=found["norm_num_groups"])
 
 
 def schedule_from_diffusers(stored: dict) -> Schedule:
@@ -202,24 +197,10 @@ def schedule_to_diffusers(schedule: Schedule) -> dict:
 
 
 def _to_diffusers_key(key: str, levels: int) -> str:
-    for pattern, new in (
-        (r"temb\.dense\.0\.", "time_embedding.linear_1."),
-        (r"temb\.dense\.1\.", "time_embedding.linear_2."),
-        (r"norm_out\.", "conv_norm_out."),
-        (r"(down|up)\.(\d+)\.block\.", r"\1_blocks.\2.resnets."),
-        (r"(down|up)\.(\d+)\.attn\.", r"\1_blocks.\2.attentions."),
-        (r"down\.(\d+)\.downsample\.", r"down_blocks.\1.downsamplers.0."),
-        (r"up\.(\d+)\.upsample\.", r"up_blocks.\1.upsamplers.0."),
-        (r"mid\.block_1\.", "mid_block.resnets.0."),
-        (r"mid\.block_2\.", "mid_block.resnets.1."),
-        (r"mid\.attn_1\.", "mid_block.attentions.0."),
-    ):
-        key = re.sub("^" + pattern, new, key)
-    key = re.sub(r"^up_blocks\.(\d+)", lambda m: f"up_blocks.{levels - 1 - int(m[1])}", key)
-    names = _ATTENTION if ".attentions." in key else _BLOCK if ".resnets." in key else []
-    for ours, theirs in names:
-        key = re.sub(rf"(\.\d+)\.{ours}\.(weight|bias)$", rf"\1.{theirs}.\2", key)
-    return key
+    for pattern, new in _NAMES:
+        key = re.sub(pattern, new, key)
+    # Their levels on the way up are counted from the bottom.
+    return re.sub(r"^up_blocks\.(\d+)", lambda m: f"up_blocks.{levels - 1 - int(m[1])}", key)
 
 
 def _reshape(our_key: str, value: Tensor, flat: bool) -> Tensor:

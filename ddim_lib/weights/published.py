@@ -57,8 +57,8 @@ def load(name: str, device: str | torch.device = "cpu", *, variant: str = "ema",
         raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
     if variant not in VARIANTS:
         raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
-    places = _places(variant) if path is None else _inside(variant, Path(path))
-    found = next((place for place in places if _is_there(variant, place)), None)
+    places = _places(variant, path)
+    found = next((p for p in places if (p.is_file() if variant == "ema" else weights_in(p))), None)
     if found is None and download and path is None:
         found = _fetch(variant, places[0])
     if found is None:
@@ -80,29 +80,15 @@ def load(name: str, device: str | torch.device = "cpu", *, variant: str = "ema",
 
 # Where published files lie -----------------------------------------------------------------------
 
-def _inside(variant: str, root: Path) -> list[Path]:
-    """Where under a folder (or at a file) the variant may lie."""
-    if variant == "hub":
-        return [root / HUB, root] if root.is_dir() else [root.parent]
-    if root.is_file():
-        return [root]
-    return [root / CHECKPOINT, root / "diffusion_models_converted" / CHECKPOINT,
-            root / Path(CHECKPOINT).name]
-
-
-def _places(variant: str) -> list[Path]:
-    if variant == "hub":
-        return [data_root() / HUB]
+def _places(variant: str, path: str | Path | None) -> list[Path]:
+    """Where the file (or the hub's folder) may lie: at a path alone, if one is given."""
+    if path is not None and not Path(path).is_dir():
+        return [Path(path) if variant == "ema" else Path(path).parent]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    # The last is where the reference code puts it.
-    return [data_root() / CHECKPOINT, data_root() / "diffusion_models_converted" / CHECKPOINT,
-            cache / "diffusion_models_converted" / CHECKPOINT]
-
-
-def _is_there(variant: str, place: Path) -> bool:
-    if variant == "ema":
-        return place.is_file()
-    return (place / "config.json").is_file() and weights_in(place) is not None
+    # The second is where the reference code puts it.
+    roots = [data_root(), cache / "diffusion_models_converted"] if path is None else [Path(path)]
+    names = [CHECKPOINT, Path(CHECKPOINT).name] if variant == "ema" else [HUB, "."]
+    return [root / name for root in roots for name in names]
 
 
 def _fetch(variant: str, place: Path) -> Path:

@@ -14,7 +14,7 @@ shows a table, and below it where its records come from:
 
 Each line is a column: where its value stands in a row, its head, and a format of Python's if it
 needs one; of a truth the format is the two words "yes/no". Where it begins with a record's name
-the value stands there, and {key} is the row's own: `mnist-eps-table.json rows[S={S},eta=0.0].distance`.
+the value stands there, and {key} is the row's own: `mnist-speed.json rows[S={S},eta=0.0].seconds`.
 ` * ` and ` / ` compute: `seconds / 3600`.
 
 The rows are those at the path `rows` of the record. Of a dict each entry is one, with its key as

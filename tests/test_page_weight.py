@@ -8,9 +8,8 @@ from ddim_site import icons, stylesheet
 from test_pages import PAGES, SITE, address, browser, visit  # noqa: F401
 
 CHAPTERS = [name for name in PAGES if re.search(r"/\d\d_", name)]
-# Bytes, not compressed, that a page may ask for by itself, and those of a reader who scrolls down.
+# Bytes, not compressed, that a page may ask for by itself.
 LANDING, REFERENCE, CHAPTER = 1_000_000, 1_500_000, 3_000_000
-SCROLLED = 0
 
 
 def scroll(page) -> None:
@@ -35,17 +34,14 @@ def weights(page) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("name", [*PAGES, "search.html"])
-def test_weight(visit, name):  # noqa: F811
+def test_no_page_asks_for_more_than_its_kind_may(visit, name):  # noqa: F811
     page, _ = visit(name)
     bound = LANDING if name == "book/index.html" else CHAPTER if name in CHAPTERS else REFERENCE
-    for more in (0, SCROLLED):
-        if more:
-            scroll(page)
-        files = weights(page)
-        assert len(files) > 5
-        total = sum(size for size, _ in files)
-        heaviest = "\n".join(f"{size:>10,} {path}" for size, path in files[:8])
-        assert total <= bound + more, f"{total:,} bytes, of which\n{heaviest}"
+    files = weights(page)
+    assert len(files) > 5
+    total = sum(size for size, _ in files)
+    heaviest = "\n".join(f"{size:>10,} {path}" for size, path in files[:8])
+    assert total <= bound, f"{total:,} bytes, of which\n{heaviest}"
     assert not any("fontawesome" in path or "html-manager" in path for _, path in files)
 
 
