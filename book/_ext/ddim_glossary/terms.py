@@ -10,8 +10,8 @@ from ddim_shared.repository import ROOT
 PAGE = ROOT / "book" / "glossary.md"
 ENTRY = re.compile(r"^(\S[^\n]*)\n: (.+(?:\n  .+)*)", re.MULTILINE)
 SYMBOLS = {r"\alpha": "α", r"\beta": "β", r"\epsilon": "ε", r"\eta": "η", r"\kappa": "κ",
-           r"\theta": "θ", r"\tau": "τ", r"\nabla": "∇", r"\log": "log ", r"\dots": "..", r"\cdots": "..",
-           r"\leftarrow": "<-", r"\,": " "}
+           r"\theta": "θ", r"\tau": "τ", r"\nabla": "∇", r"\log": "log ", r"\dots": "..",
+           r"\cdots": "..", r"\leftarrow": "<-", r"\,": " "}
 
 
 @dataclass(frozen=True)
