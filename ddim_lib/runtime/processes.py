@@ -117,6 +117,8 @@ def talking() -> Iterator[ModuleType]:
 
     try:
         yield utils
+    except NotImplementedError as error:  # accelerate's, of cards with an old driver
+        raise ValueError(str(error)) from error
     except RuntimeError as error:
         # Of gloo's words the fact alone: no place in its sources, no advice.
         fact = re.sub(r"^\[.*?\]\s*", "", str(error)).strip().splitlines()[0].split(". ")[0]
