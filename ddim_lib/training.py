@@ -22,8 +22,16 @@ from torch import Tensor, nn
 
 from ddim_lib.pixels import to_float
 from ddim_lib.runtime import precision
-from ddim_lib.runtime.collectives import average, broadcast, check_same, stop_requests, wait
-from ddim_lib.runtime.processes import is_first, rank, world_size
+from ddim_lib.runtime.interrupts import stop_requests
+from ddim_lib.runtime.processes import (
+    average,
+    broadcast,
+    check_same,
+    is_first,
+    rank,
+    wait,
+    world_size,
+)
 from ddim_lib.schedule import Schedule
 from ddim_lib.storage.files import check_zip, replacing
 from ddim_lib.unet import UNet

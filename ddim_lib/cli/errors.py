@@ -6,13 +6,20 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 
 import click
 import torch
 
-from ddim_lib.runtime.processes import LostProcess, is_first, joined, rank, world_size
+from ddim_lib.runtime.processes import (
+    LostProcess,
+    is_first,
+    joined,
+    rank,
+    tells,
+    world_size,
+)
 
 # What the library's docstrings promise for bad input, and what the system says of files. All
 # else (TypeError, KeyError, ..) is a bug of ours and keeps its traceback.
@@ -46,15 +53,15 @@ class Commands(click.Group):
         name, command, rest = super().resolve_command(ctx, args)
         if world_size() > 1 and name not in TOGETHER:
             raise Failed(f"ddim {name} must run in one process, got {world_size()}: start it "
-                         f"without torchrun, which is for {', '.join(TOGETHER)}")
+                         f"without a launcher, which is for {', '.join(TOGETHER)}")
         return name, command, rest
 
     def main(self, args=None, prog_name=None, **extra):
         extra["standalone_mode"] = False  # click's own would print usage errors on four lines
         with ExitStack() as stack:
             try:
-                tells = stack.enter_context(joined())
-            except (ValueError, LostProcess) as error:
+                stack.enter_context(joined())
+            except (ValueError, ImportError, LostProcess) as error:
                 click.echo(f"Error: {error}", err=True)
                 sys.exit(2)
             if not is_first():
@@ -62,15 +69,15 @@ class Commands(click.Group):
             try:
                 code = super().main(args, prog_name or "ddim", **extra)
             except click.Abort:
-                _tell("Stopped.", tells)
+                _tell("Stopped.")
                 sys.exit(130)
             except (click.ClickException, LostProcess) as error:
-                _tell("Error: " + _line(error), tells)
+                _tell("Error: " + _line(error))
                 sys.exit(2)
         sys.exit(code if isinstance(code, int) else 0)
 
 
-def _tell(line: str, tells: Callable[[], bool]) -> None:
+def _tell(line: str) -> None:
     if tells():
         click.echo(line, err=True)
 

@@ -228,7 +228,7 @@ def chosen_device(name: str) -> torch.device:
     if name == "cuda" and world_size() > 1:
         found = torch.cuda.device_count()
         if local_rank() >= found:
-            raise click.BadParameter(f"must be cpu here, or torchrun's --nproc-per-node at most "
+            raise click.BadParameter(f"must be cpu here, or the launcher's processes at most "
                                      f"{found}: each process needs a CUDA device of its own, and "
                                      f"this PyTorch sees {found}", param_hint="'--device'")
         return torch.device(name, local_rank())

@@ -119,12 +119,9 @@ def sample(outs, weights, download, steps, eta, spacing, order, seeds, n, labels
 
 
 def walk(model, schedule, seeds: list[int], batch_size: int, kept: list[int],
-         labels: list[int] | None, **options) -> tuple[Tensor, dict[int, tuple[Tensor, Tensor]]]:
-    """All pictures, and for each step in ``kept`` (x_t, prediction of x_0) as uint8."""
+         labels: list[int] | None, **options):
+    """All pictures, and for each step in ``kept`` (x_t, prediction of x_0) as uint8, in batches."""
     done, history = [], {i: ([], []) for i in kept}
-    if not seeds:  # in more processes than pictures
-        none = torch.empty(0, *model.image_shape)
-        return none, {i: (to_uint8(none), to_uint8(none)) for i in kept}
     calls = len(options["steps"]) * math.ceil(len(seeds) / batch_size)
     quiet = {} if is_first() else {"disable": True}
     with tqdm(total=calls, desc="network calls", **quiet) as bar:
@@ -137,7 +134,7 @@ def walk(model, schedule, seeds: list[int], batch_size: int, kept: list[int],
                     history[j][0].append(to_uint8(now.x).cpu())
                     history[j][1].append(to_uint8(now.x0).cpu())
             done.append(now.x.cpu())
-    return torch.cat(done), {i: (torch.cat(x), torch.cat(x0)) for i, (x, x0) in history.items()}
+    return done, history
 
 
 def moment(pair: tuple[Tensor, Tensor], show: str, columns: int, scale: int) -> np.ndarray:

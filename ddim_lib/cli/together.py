@@ -11,11 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
-from ddim_lib.runtime.collectives import wait
-from ddim_lib.runtime.processes import is_first, rank, talking, world_size
+from ddim_lib.runtime.processes import gathered, is_first, rank, wait, world_size
 from ddim_lib.sampling import sample
 
 
@@ -40,28 +38,14 @@ def share(items):
     return items[first:end]
 
 
-def gather(rows: Tensor) -> Tensor | None:
+def gather(batches: list[Tensor]) -> Tensor | None:
     """The rows of all processes on the CPU, in the order of the ranks; None but on the first.
 
     Args:
-        rows: shape (n, ...); n may differ and be 0, the rest and the type may not.
+        batches: this process's, each of shape (n, ...); none where it has no share.
     """
-    if world_size() == 1:
-        return rows
-    rows = rows.cpu().contiguous()
-    counts: list = [None] * world_size()
-    with talking():
-        dist.all_gather_object(counts, len(rows))
-        if not is_first():
-            if len(rows):
-                dist.send(rows, 0)
-            return None
-        parts = [rows]
-        for number, count in enumerate(counts[1:], start=1):
-            parts.append(rows.new_empty(count, *rows.shape[1:]))
-            if count:
-                dist.recv(parts[-1], number)
-    return torch.cat(parts)
+    rows = gathered([batch.cpu() for batch in batches])
+    return torch.cat(rows) if is_first() else None
 
 
 def sample_together(model, schedule, *, seeds: Sequence[int] | None = None,
@@ -77,13 +61,10 @@ def sample_together(model, schedule, *, seeds: Sequence[int] | None = None,
         All pictures in the order of the seeds on the first process, None on the others.
     """
     starts = x_T if seeds is None else seeds
-    if world_size() > 1 and starts is not None and len(starts):
+    if starts is not None and len(starts):  # without any it is an error, and the same everywhere
         progress = progress and is_first()
         seeds = None if seeds is None else share(seeds)
         x_T = None if x_T is None else share(x_T)
-    if starts is None or not len(starts) or len(share(starts)):
-        rows = sample(model, schedule, seeds=seeds, x_T=x_T, progress=progress, **options)
-    else:
-        shape = x_T.shape[1:] if x_T is not None else options.get("shape") or model.image_shape
-        rows = torch.empty(0, *shape)
-    return gather(rows)
+        if not len(share(starts)):
+            return gather([])
+    return gather([sample(model, schedule, seeds=seeds, x_T=x_T, progress=progress, **options)])

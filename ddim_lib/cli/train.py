@@ -27,8 +27,7 @@ from ddim_lib.cli.options import (
 from ddim_lib.cli.output import prepare, write_json, writing
 from ddim_lib.cli.together import first_goes_ahead
 from ddim_lib.presets import PRESETS
-from ddim_lib.runtime.collectives import broadcast, wait
-from ddim_lib.runtime.processes import is_first, world_size
+from ddim_lib.runtime.processes import broadcast, is_first, wait, world_size
 from ddim_lib.runtime.provenance import commit, hardware
 from ddim_lib.training import Stopped, Trainer
 from ddim_lib.unet import UNetConfig
@@ -135,7 +134,7 @@ def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch
     except Stopped as stopped:
         if is_first():
             click.echo(f"{stopped}. Go on with: {go_on(ctx, config.steps)}", err=True)
-        wait()  # torchrun ends all the others as soon as one has ended with a code that is not 0
+        wait()  # a launcher ends all the others as soon as one has ended with a code that is not 0
         ctx.exit(130)
     if not is_first():
         return

@@ -1,39 +1,43 @@
-"""Ctrl-C between two steps, never in the middle of one."""
+"""Ctrl-C between two steps, never in the middle of one, and in all processes after the same."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+
+from ddim_lib.runtime.processes import any_of, world_size
 
 
 @contextmanager
-def stop_signals(numbers: Sequence[int] = (signal.SIGINT,)) -> Iterator[list[int]]:
+def stop_requests(numbers: Sequence[int]) -> Iterator[Callable[[], bool]]:
     """Signals only leave a note, so that no step is torn in two; the second one interrupts.
 
     An exception could arise between the optimizer's step and the average's, and the checkpoint
-    would hold a state that no undisturbed run passes through.
+    would hold a state that no undisturbed run passes through. In several processes a second signal
+    changes nothing: a launcher hands on what it gets, and a cluster sends it to every process
+    besides.
 
     Args:
         numbers: the signals to note.
 
     Yields:
-        A list, empty until a signal comes.
+        A function to be called by every process between two steps: whether any of them was asked
+        to stop.
     """
     asked: list[int] = []
 
     def note(number, frame):
-        if asked:
+        if asked and world_size() == 1:
             raise KeyboardInterrupt
         asked.append(number)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield asked  # Python lets the main thread alone set handlers
-        return
-    before = {number: signal.signal(number, note) for number in numbers}
+    # Python lets the main thread alone set handlers.
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, note) for number in numbers} if main else {}
     try:
-        yield asked
+        yield lambda: any_of(bool(asked))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,25 +1,31 @@
-"""Several processes, one run: torchrun starts them, here they find each other.
+"""Several processes, one run: a launcher starts them, accelerate brings them together.
 
-The engine is PyTorch's own launcher, torchrun: it needs no further package, and its command is
-the same on one machine and on a cluster. A process is known by its *rank*, 0 to the number of
-processes less 1; the first one, rank 0, prints, draws bars and writes files. Without torchrun there
-is one process, and nothing here does anything.
+torchrun and `accelerate launch` start the same command on one machine and on a cluster. A process
+is known by its *rank*, 0 to the number of processes less 1; the first one, rank 0, prints, draws
+bars and writes files. What waits, compares, broadcasts and averages is called by all processes in
+the same order, and raises :class:`LostProcess` where another one has ended. In one process nothing
+here does anything, and accelerate is not imported.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from types import ModuleType
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
-VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+# What torchrun sets, and accelerate where it starts several processes.
+VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 # A process that ends is noticed at once; this is for a machine that falls silent.
 TIMEOUT = timedelta(minutes=30)
+
+_state = None  # accelerate's PartialState, among several processes
 
 
 class LostProcess(RuntimeError):
@@ -28,12 +34,12 @@ class LostProcess(RuntimeError):
 
 def rank() -> int:
     """The number of this process, from 0; 0 where there is one alone."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    return _state.process_index if _state else 0
 
 
 def world_size() -> int:
-    """How many processes there are; 1 without torchrun."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    """How many processes there are; 1 without a launcher."""
+    return _state.num_processes if _state else 1
 
 
 def is_first() -> bool:
@@ -43,78 +49,152 @@ def is_first() -> bool:
 
 def local_rank() -> int:
     """The number of this process on its machine, from 0: that of its GPU."""
-    return int(os.environ["LOCAL_RANK"]) if world_size() > 1 else 0
+    return _state.local_process_index if _state else 0
 
 
 @contextmanager
-def joined() -> Iterator[Callable[[], bool]]:
-    """Among the processes that torchrun has started, for as long as this lasts.
+def joined() -> Iterator[None]:
+    """Among the processes that a launcher has started, for as long as this lasts.
 
     Tensors on the CPU travel through gloo, those on a GPU through NCCL; this process's GPU becomes
-    the current one. Nothing happens without torchrun, and with one process.
-
-    Yields:
-        A function that is true for one process alone, the first that calls it: what went wrong
-        in all of them is told once.
+    the current one. Nothing happens without a launcher, and with one process.
 
     Raises:
-        ValueError: some of torchrun's variables are missing, or are no numbers.
+        ValueError: some of the launcher's variables are missing, or say what cannot be.
+        ImportError: accelerate is not installed.
         LostProcess: the processes do not find each other.
     """
-    if _announced() == 1:
-        yield lambda: True
+    global _state
+    if not _announced():
+        yield
         return
-    gpu = torch.cuda.is_available() and dist.is_nccl_available()
-    with talking():
-        store, number, total = next(dist.rendezvous("env://", timeout=TIMEOUT))
-        dist.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", store=store, rank=number,
-                                world_size=total, timeout=TIMEOUT)
-    if gpu and local_rank() < torch.cuda.device_count():
-        torch.cuda.set_device(local_rank())
-
-    def tells() -> bool:
-        try:
-            return store.add("told", 1) == 1  # not a collective: the others may hang in another
-        except RuntimeError:
-            return True
-
-    whole = False
     try:
-        yield tells
-        whole = True
-    finally:
-        # After an error NCCL would wait for what the others never send; the process's end ends it.
-        if whole or not gpu:
-            dist.destroy_process_group()
+        from accelerate import PartialState
+    except ImportError as error:
+        raise ImportError('several processes need accelerate: pip install "ddim-lib[train]"'
+                          ) from error
+    gpu = torch.cuda.is_available()
+    with talking():
+        # With a GPU, too, flags and objects travel from CPU to CPU.
+        _state = PartialState(cpu=not gpu, backend="cpu:gloo,cuda:nccl" if gpu else "gloo",
+                              timeout=TIMEOUT)
+    yield
+    # Not after an error: NCCL would wait for what the others never send, and the process ends.
+    _state.destroy_process_group()
+    _state = None
 
 
-def _announced() -> int:
-    """The number of processes that torchrun's variables speak of."""
+def _announced() -> bool:
+    """Whether a launcher speaks of several processes."""
     missing = [name for name in VARIABLES if not os.environ.get(name)]
-    if missing and missing[:3] == list(VARIABLES[:3]):
-        return 1
-    if not dist.is_available():
-        raise ValueError("torchrun must not start this PyTorch, which was built without "
-                         "torch.distributed")
+    if missing[:1] == ["WORLD_SIZE"]:
+        if "MASTER_ADDR" not in missing and "ACCELERATE_MIXED_PRECISION" in os.environ:
+            raise ValueError("accelerate launch has started one process alone, as always with "
+                             "--cpu: give it --multi_gpu instead, on CPUs too")
+        return False
+    if os.environ["WORLD_SIZE"] == "1":
+        return False
     if missing:
-        raise ValueError(f"torchrun sets {', '.join(VARIABLES)}; missing here: "
-                         f"{', '.join(missing)}. Start with torchrun, or unset the others")
-    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT"):
-        if not os.environ[name].isdecimal():
-            raise ValueError(f"{name} must be a whole number, got {os.environ[name]!r}")
-    number, total = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    if number >= total:
-        raise ValueError(f"RANK must be below WORLD_SIZE, {total}, got {number}")
-    return total
+        raise ValueError(f"a launcher of several processes sets {', '.join(VARIABLES)}; missing "
+                         f"here: {', '.join(missing)}. Start with torchrun, or unset the others")
+    return True
+
+
+def tells() -> bool:
+    """True in one process alone, the first that asks: what goes wrong in all is told once."""
+    if world_size() == 1:
+        return True
+    try:  # not a collective: the others may hang in another
+        return dist.distributed_c10d._get_default_store().add("told", 1) == 1
+    except RuntimeError:
+        return True
 
 
 @contextmanager
-def talking() -> Iterator[None]:
-    """What PyTorch raises where a call is not answered, as one kind of error."""
+def talking() -> Iterator[ModuleType]:
+    """accelerate.utils, and what its calls raise that are not answered as one kind of error."""
+    from accelerate import utils
+
     try:
-        yield
+        yield utils
+    except NotImplementedError as error:  # accelerate's, of cards with an old driver
+        raise ValueError(str(error)) from error
     except RuntimeError as error:
         # Of gloo's words the fact alone: no place in its sources, no advice.
         fact = re.sub(r"^\[.*?\]\s*", "", str(error)).strip().splitlines()[0].split(". ")[0]
         raise LostProcess("another process of this run has ended or does not answer "
                           f"({fact})") from error
+
+
+def wait() -> None:
+    """Until every process has come here."""
+    any_of(False)
+
+
+def any_of(flag: bool) -> bool:
+    """Whether the flag is true in any process; all get the same answer.
+
+    It travels from CPU to CPU, so that a GPU's queue of work is not waited for.
+
+    Args:
+        flag: this process's.
+    """
+    if world_size() == 1:
+        return flag
+    with talking() as accelerate:
+        return bool(accelerate.reduce(torch.tensor(int(flag)), "sum"))
+
+
+def gathered(items: list) -> list:
+    """The items of all processes, in the order of the ranks.
+
+    Args:
+        items: what pickle can carry; the number may differ and be 0.
+    """
+    if world_size() == 1:
+        return items
+    with talking() as accelerate:
+        return accelerate.gather_object(items)
+
+
+def check_same(name: str, value: object) -> None:
+    """Whether a value is the same in every process.
+
+    Args:
+        name: what it is, for the error.
+        value: what pickle can carry, and == compare.
+
+    Raises:
+        ValueError: it is not; every process raises it.
+    """
+    found = gathered([value])
+    for number, other in enumerate(found):
+        if other != found[0]:
+            raise ValueError(f"{name} must be the same in every process, got {found[0]} in process "
+                             f"0 and {other} in process {number}")
+
+
+def broadcast(tensors: Iterable[Tensor]) -> None:
+    """Give every process the first one's values, in place.
+
+    Args:
+        tensors: of the same shapes everywhere.
+    """
+    for tensor in tensors if world_size() > 1 else ():
+        with talking() as accelerate:
+            tensor.detach().copy_(accelerate.broadcast(tensor.detach().contiguous()))
+
+
+def average(tensors: Sequence[Tensor]) -> None:
+    """Replace every tensor by its mean over the processes, in place.
+
+    Args:
+        tensors: of the same shapes everywhere, on one device; they travel as one.
+    """
+    if world_size() == 1:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    with talking() as accelerate:
+        flat = accelerate.reduce(flat, "mean")
+    for tensor, mean in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(mean.view_as(tensor))
