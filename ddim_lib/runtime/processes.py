@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from types import ModuleType
 
 import torch
 import torch.distributed as dist
@@ -111,7 +110,7 @@ def tells() -> bool:
 
 
 @contextmanager
-def talking() -> Iterator[ModuleType]:
+def talking() -> Iterator:
     """accelerate.utils, and what its calls raise that are not answered as one kind of error."""
     from accelerate import utils
 
