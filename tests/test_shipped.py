@@ -195,7 +195,7 @@ def test_the_table_has_every_cell():
     assert cells[check["S"], check["eta"]] == pytest.approx(check["distance"], rel=0.01)
 
 
-@pytest.mark.parametrize("name, counts", [("mnist", (10, 20)),
+@pytest.mark.parametrize("name, counts", [("mnist", (10, 20, 50, 100)),
                                           ("mnist-eps", (10, 20, 50, 100, 200, 500, 1000))])
 def test_the_encoding_error_is_there_for_both_conventions(name, counts):
     result = read(data_folder() / "results" / f"{name}-encode.json")
