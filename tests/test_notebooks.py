@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = execution.chapters()
 LONGEST_CELL = 20
 LARGEST_FILE = 3_000_000
-# Marks that switch a check off, by notebook and mark, each with the reason. None is needed.
+# Marks that switch a check off, by notebook and mark, each with the reason.
 ALLOWED_MARKS = {
     ("03_learning", "own-training"): "the reader's own training: another machine, other pictures"}
 TAGS = re.compile(r"nbval-.*|own-training|raises-exception|skip-execution")
@@ -235,6 +237,20 @@ def test_exercises_have_folded_solutions(path):
     assert exercises == [str(i) for i in range(1, len(exercises) + 1)] and len(exercises) >= 3
     assert text.count("<details>\n<summary>Solution</summary>\n\n") == len(exercises)
     assert text.count("\n\n</details>") == text.count("<details>") == len(exercises)
+
+
+@every_chapter
+def test_solutions_use_names_that_the_chapter_has(path, tmp_path):
+    """Nobody runs the code of solutions here; a cell that went would leave names behind."""
+    source = "\n".join(cell.source for cell in code_cells(path) if "%pip" not in cell.source)
+    (text,) = [c.source for c in read(path).cells if "## Exercises" in c.source]
+    blocks = re.findall(r"^```python\n(.*?)^```", text.split("## Exercises")[1],
+                        re.MULTILINE | re.DOTALL)
+    script = tmp_path / "chapter.py"
+    script.write_text("import ddim_lib\n" + "\n".join([source, *blocks]), encoding="utf-8")
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821,E9", script]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
 
 
 @every_chapter
