@@ -192,3 +192,13 @@ def test_equal_angles_keep_the_most():
                                 [21, 47, 75, 107, 145, 192, 254, 343, 482, 1000]))}
     assert kept["equal"] == pytest.approx(math.cos(math.pi / 20) ** 20, abs=2e-3)
     assert kept["trailing"] < 0.75 * kept["equal"]
+
+
+def test_the_same_error_of_the_noise_in_every_step_is_not_made_less_by_more_steps():
+    """Chapter 2: the small rests of short steps add up to the error of one long step."""
+    for steps in (1, 10, 1000):
+        off = 0.0
+        for t, s in pairs(timesteps(SCHEDULE.T, steps)):
+            a_t, a_s = SCHEDULE.at(t), SCHEDULE.at(s)
+            off = (a_s / a_t) ** 0.5 * (off - (1 - a_t) ** 0.5) + (1 - a_s) ** 0.5
+        assert off == pytest.approx(-157.41, abs=0.01)
