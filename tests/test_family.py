@@ -15,7 +15,13 @@ from ddim_lib.schedule import linear
 SCHEDULE = linear()
 STEPS = [(1000, 999), (1000, 500), (600, 400), (100, 20), (3, 1)]
 ETAS = [0.0, 0.3, 1.0]
-(gamma,) = defined("06_ddim_and_ddpm", "gamma")
+
+
+def gamma(a_t, a_s, eta):
+    """The weight of a level, equation (6.4)."""
+    variance = ddim_lib.sigma(a_t, a_s, eta) ** 2
+    root = math.sqrt(a_s * (1 - a_t) / a_t) - math.sqrt(1 - a_s - variance)
+    return root**2 / (2 * variance)
 
 
 def levels(t, s):
@@ -147,7 +153,15 @@ def test_the_weights_blow_up_and_their_ratios_settle():
 @pytest.mark.parametrize("S", [10, 100])
 def test_what_a_long_step_costs_the_best_guess(S):
     """Data of variance 1: without fresh noise each step turns by an angle, and keeps its cosine."""
-    (variance,) = defined("06_ddim_and_ddpm", "variance")
+    def variance(S, eta):
+        """Of a sample after S steps: exercise 6.6."""
+        v = 1.0
+        for t, s in ddim_lib.pairs(ddim_lib.timesteps(SCHEDULE.T, S)):
+            a_t, a_s = levels(t, s)
+            old, fresh = coefficients(a_t, a_s, eta)
+            v = (math.sqrt(a_s * a_t) + old * math.sqrt(1 - a_t)) ** 2 * v + fresh**2
+        return v
+
     angles = [math.acos(math.sqrt(SCHEDULE.at(t))) for t in [0, *ddim_lib.timesteps(1000, S)]]
     product = math.prod(math.cos(b - a) ** 2 for a, b in itertools.pairwise(angles))
     assert variance(S, 0.0) == pytest.approx(product, rel=1e-6)
