@@ -99,7 +99,7 @@ def answered(cell: dict, assignment: Assignment, grade_id: str) -> bool:
 def defined(source: str) -> set[str]:
     """The functions and classes that a cell defines at its top; nothing if it has an error."""
     try:
-        body = ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", source, flags=re.M)).body
+        body = ast.parse(re.sub(r"^([ \t]*)[%!].*$", r"\1pass", source, flags=re.M)).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return set()
     kinds = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
@@ -187,7 +187,13 @@ def repair(cells: list[dict], assignment: Assignment) -> Repaired:
 def extra(cell: dict):
     if cell["cell_type"] == "code":
         return nbformat.v4.new_code_cell(cell["source"])
-    return nbformat.v4.new_markdown_cell(cell["source"])
+    return with_pictures(nbformat.v4.new_markdown_cell(cell["source"]), cell)
+
+
+def with_pictures(made, cell: dict):
+    if made.cell_type == "markdown" and cell["attachments"]:
+        made.attachments = nbformat.from_dict(cell["attachments"])
+    return made
 
 
 def restored(cell, submitted: dict | None, assignment: Assignment, repaired: Repaired):
@@ -220,4 +226,4 @@ def restored(cell, submitted: dict | None, assignment: Assignment, repaired: Rep
     if mark.get("grade") and cell.cell_type == "code":
         # Graded by eye: what the student saw counts, not a shortened run.
         repaired.handed_in[grade_id] = outputs(submitted["outputs"])
-    return made
+    return with_pictures(made, submitted)
