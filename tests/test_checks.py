@@ -3,8 +3,13 @@
 import json
 import sys
 import types
+import warnings
+from array import array
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -34,6 +39,63 @@ def test_a_right_number_or_tensor_passes_in_silence(capsys):
     assert capsys.readouterr().out == ""
     checks.ok("two levels")
     assert capsys.readouterr().out == "ok: two levels\n"
+
+
+WHOLE = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
+LISTS = {
+    **{f"numpy {name}": np.array([2, 5], name) for name in [*WHOLE, "float16", "float64"]},
+    **{f"torch {name}": torch.tensor([2, 5], dtype=getattr(torch, name))
+       for name in ("uint8", "int16", "int64", "float16")},
+    "series": pd.Series([2, 5]), "nullable series": pd.Series([2, 5], dtype="Int64"),
+    "index": pd.Index([2, 5]), "a list of tensors": [torch.tensor(2), torch.tensor([5]).sum()],
+    "a list of numpy's numbers": [np.uint8(2), np.int64(5)], "generator": (n for n in (2, 5)),
+    "range": range(2, 6, 3), "fractions": [Fraction(2), Decimal(5)], "array": array("h", [2, 5]),
+    "keys": {2: None, 5: None}.keys(), "with gradients": torch.tensor([2.0, 5.0]).requires_grad_(),
+}
+ROWS = {
+    "tensors": [torch.tensor([3, 1]), torch.tensor([1, 0])], "one tensor": torch.tensor(
+        [[3, 1], [1, 0]]), "lists": [[3, 1], [1, 0]], "arrays": np.array([[3, 1], [1, 0]], "uint8"),
+    "zip": zip([3, 1], [1, 0], strict=True), "series": pd.Series([(3, 1), (1, 0)]),
+}
+
+
+@pytest.mark.parametrize("name", [*LISTS, *(f"rows: {name}" for name in ROWS)])
+def test_a_right_list_passes_in_every_type(name):
+    if name in LISTS:
+        checks.same_list("your list", LISTS[name], [2, 5])
+    else:
+        checks.same_list("your list", ROWS[name.removeprefix("rows: ")], [(3, 1), (1, 0)])
+
+
+@pytest.mark.parametrize("got", [
+    0.25, np.float16(0.25), np.array([0.25]), pd.Series([0.25]), Fraction(1, 4), Decimal("0.25"),
+    torch.tensor([[0.25]], dtype=torch.bfloat16)])
+def test_a_right_number_passes_in_every_type(got):
+    checks.close("your x", got, 0.25)
+
+
+@pytest.mark.parametrize("got, want, words", [
+    (torch.tensor([1 + 2j, 3]), torch.tensor([1.0, 3.0]), "holds complex numbers, expected real"),
+    (torch.tensor([complex("nan"), 3]), torch.tensor([1.0, 3.0]), "holds NaN or infinity"),
+    (torch.tensor(1 + 2j), 1.0, "is of type complex, expected a number"),
+    (np.complex64(1 + 2j), 1.0, "is of type complex, expected a number"),
+    (1 + 0j, 1.0, "is of type complex, expected a number"),
+    ("1", 1.0, "is of type str, expected a number"),
+    (b"1", 1.0, "is of type bytes, expected a number"),
+    ([1.0], 1.0, "is of type list, expected a number"),
+    (pd.Series([1.0, 2.0]), 1.0, "is of type Series, expected a number"),
+])
+def test_what_is_no_real_number_gets_words(got, want, words):
+    with warnings.catch_warnings(), pytest.raises(CheckFailed, match=f"^your x {words}"):
+        warnings.simplefilter("error")
+        checks.close("your x", got, want)
+
+
+def test_complex_numbers_are_compared_where_they_are_expected():
+    want = torch.tensor([1 + 2j, 3])
+    checks.close("your x", want.clone(), want)
+    with pytest.raises(CheckFailed, match="the worst by 4"):
+        checks.close("your x", want.conj(), want)
 
 
 @pytest.mark.parametrize("got, words", [
@@ -89,6 +151,16 @@ def test_a_wrong_type_of_numbers_is_told():
     ([2], "your list has 1 entries, expected 2: [2]."),
     (None, "your list is of type NoneType, expected a list"),
     ("25", "your list is of type str, expected a list"),
+    (2, "your list is the number 2, expected a list"),
+    (torch.tensor(2), "your list is the number 2, expected a list"),
+    ({2: 5}, "your list is of type dict, expected a list"),
+    ({2, 5}, "your list is of type set, expected a list"),
+    (list, "your list is of type type, expected a list"),
+    (["2", "5"], "your list holds an entry that is of type str, expected a list of numbers"),
+    ([2, None], "your list holds an entry that is of type NoneType, expected a list of numbers"),
+    (np.array([2 + 0j, 5]), "your list holds an entry that is of type complex, expected a list of "
+     "numbers"),
+    ([(2, 5)], "your list has 1 entries, expected 2: [(2, 5)]."),
 ])
 def test_a_wrong_list_is_told_by_its_first_wrong_entry(got, words):
     fails(words, checks.same_list, "your list", got, [2, 5], [([0, 5], "From 0?")])
@@ -191,11 +263,39 @@ def test_an_email_address_stays_one(tmp_path):
     assert checks.pack("noise", "ada+x@uni.edu", tmp_path).name == "noise__ada+x@uni.edu.ipynb"
 
 
-@pytest.mark.parametrize("student", ["", "  ", "///", ".."])
+@pytest.mark.parametrize("student", ["", "  ", "///", "..", None, ..., True, 7.5, [7], "a" * 251,
+                                     "\u6c34" * 84])
 def test_without_a_name_nothing_is_written(tmp_path, capsys, student):
     notebook(tmp_path)
     assert checks.pack("noise", student, tmp_path) is None
     assert "write your name or number between the quotes" in capsys.readouterr().out
+    assert [p.name for p in tmp_path.iterdir()] == ["noise.ipynb"]
+
+
+@pytest.mark.parametrize("student, name", [
+    ("Jose\u0301", "Jos\u00e9"), (" Ada\u00a0Lovelace ", "Ada-Lovelace"), (7, "7"),
+    (np.int64(7), "7"), ("\u0905\u0928\u093f\u0924\u093e", "\u0905\u0928\u093f\u0924\u093e"),
+    ("O'Hara", "O-Hara"), ("a\\b", "a-b"), ("\u6c34" * 50, "\u6c34" * 50)])
+def test_a_name_keeps_its_letters(tmp_path, student, name):
+    notebook(tmp_path)
+    assert checks.pack("noise", student, tmp_path).name == f"noise__{name}.ipynb"
+
+
+@pytest.mark.parametrize("odd", [{"cell_type": "raw"}, {"source": None}, {"source": ["a", 1]}, 3,
+                                 {"source": "", "outputs": [{"text": "\ud83d"}]}])
+def test_an_odd_cell_is_packed_as_it_is(tmp_path, odd, capsys):
+    content = notebook(tmp_path)
+    content["cells"].append(odd)
+    (tmp_path / "noise.ipynb").write_text(json.dumps(content), "utf-8")
+    assert json.loads(checks.pack("noise", "7", tmp_path).read_text("utf-8")) == content
+    assert "missing: the cell that begins with '# question: chain'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"cells": 1}', b"\xff", b"null"])
+def test_a_notebook_that_is_half_saved_is_asked_for_again(tmp_path, data):
+    (tmp_path / "noise.ipynb").write_bytes(data)
+    with pytest.raises(ValueError, match="^noise.ipynb is no whole notebook: save it and run this"):
+        checks.pack("noise", "7", tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["noise.ipynb"]
 
 
@@ -221,11 +321,10 @@ def test_a_grader_packs_nothing(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["noise.ipynb"]
 
 
-def test_on_colab_the_open_notebook_is_packed_and_downloaded(tmp_path, monkeypatch):
-    content = {"cells": [{"source": ["# question: snr\n", "1"]}]}
+def colab_that(answers, monkeypatch) -> tuple[list, list]:
+    """A Colab whose page answers by a call of `answers`; what it was asked, and what it loaded."""
     asked, downloaded = [], []
-    message = types.SimpleNamespace(blocking_request=lambda *a, **k: asked.append(a)
-                                    or {"ipynb": content})
+    message = types.SimpleNamespace(blocking_request=lambda *a, **k: asked.append(a) or answers())
     files = types.SimpleNamespace(download=downloaded.append)
     colab = types.ModuleType("google.colab")
     colab._message, colab.files = message, files
@@ -233,6 +332,27 @@ def test_on_colab_the_open_notebook_is_packed_and_downloaded(tmp_path, monkeypat
     google.colab = colab
     monkeypatch.setitem(sys.modules, "google", google)
     monkeypatch.setitem(sys.modules, "google.colab", colab)
+    return asked, downloaded
+
+
+def no_answer():
+    raise TimeoutError
+
+
+@pytest.mark.parametrize("answer", [
+    lambda: None, dict, lambda: {"ipynb": None}, lambda: {"ipynb": {}}, no_answer,
+    lambda: {"ipynb": {"cells": None}}])
+def test_a_page_that_does_not_answer_is_told_in_a_sentence(tmp_path, monkeypatch, answer):
+    colab_that(answer, monkeypatch)
+    notebook(tmp_path)
+    with pytest.raises(RuntimeError, match=r"^the page did not give its notebook: save it .* run "
+                                           r"this cell again, .* call the file noise__7\.ipynb$"):
+        checks.pack("noise", "7", tmp_path)
+
+
+def test_on_colab_the_open_notebook_is_packed_and_downloaded(tmp_path, monkeypatch):
+    content = {"cells": [{"source": ["# question: snr\n", "1"]}]}
+    asked, downloaded = colab_that(lambda: {"ipynb": content}, monkeypatch)
     path = checks.pack("noise", "7", tmp_path)
     assert json.loads(path.read_text("utf-8")) == content
     assert asked == [("get_ipynb",)] and downloaded == [str(path)]

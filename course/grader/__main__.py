@@ -50,6 +50,10 @@ def main(submissions, assignment, out, manual, jobs, cell_seconds, total_seconds
     if assignment and assignment not in names:
         raise click.BadParameter(f"{assignment!r}; there are {', '.join(names)}",
                                  param_hint="--assignment")
+    if out.resolve() == submissions.resolve():
+        raise click.BadParameter("must be another folder than SUBMISSIONS", param_hint="--out")
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a name that the terminal cannot show stops nobody
     limits = Limits(cell=cell_seconds, total=total_seconds, memory=int(memory * GB))
     out.mkdir(parents=True, exist_ok=True)
     hidden = [course, out, submissions if submissions.is_dir() else submissions.resolve().parent]
@@ -61,9 +65,10 @@ def main(submissions, assignment, out, manual, jobs, cell_seconds, total_seconds
                    "grades without a cage", err=True)
         sys.exit(2)
     click.echo(cage.CAGED if shut_in else cage.OPEN)
-    batch = Batch(course, out.resolve(), limits, shut_in, say=click.echo)
-    report = Report(batch)
     try:
+        batch = Batch(course, out.resolve(), limits, shut_in, say=click.echo,
+                      aside=[manual] if manual else [])
+        report = Report(batch)
         every = batch.grade(submissions, assignment, jobs, again, between=report.tables)
         if not every:
             raise ValueError(f"there is no file of a student in {submissions}")

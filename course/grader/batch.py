@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-import os
 import re
 import traceback
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,8 @@ from nbgrader.utils import determine_grade
 
 from course import assignments
 from course.assignments import Assignment, marks
-from course.grader.intake import intake, reading, repair
+from course.grader import files
+from course.grader.intake import intake, naming, reading, repair
 from course.grader.sandbox import cage, work
 from course.grader.sandbox.kernel import Limits
 from scripts.notebooks import normal_form
@@ -23,7 +24,14 @@ from scripts.notebooks import normal_form
 STORE = "grades.json"  # in the folder of results: all that is known of each submission's grade
 WORK = "work"  # there too: the notebooks as they ran, and what the grader needs
 EVERY = 10  # submissions after which the tables are written
+MOST_FAULTS = 5  # files that a note names
 SAID = 200  # letters of an error that a note quotes
+FORM = {"digest": str, "points": dict, "notes": dict, "missing": list, "blank": list,
+        "by_hand": dict}  # of each entry of the store
+
+
+class Damaged(ValueError):
+    """The store of grades cannot be read; the message says which file it is, and how to go on."""
 
 
 @dataclass
@@ -41,10 +49,7 @@ class Job:
     @property
     def id(self) -> str:
         """The student's name as the name of a file."""
-        plain = re.sub(r"[^\w .@-]", "_", self.student).strip(" .") or "_"
-        if plain == self.student:
-            return plain
-        return f"{plain}-{hashlib.sha256(self.student.encode()).hexdigest()[:8]}"
+        return naming.as_file(self.student)
 
 
 class Batch:
@@ -52,15 +57,14 @@ class Batch:
     what is new; the tables and the pages are written from it."""
 
     def __init__(self, course: Path, out: Path, limits: Limits, shut_in: cage.Cage | None,
-                 say=print, user: int | None = None):
+                 say=print, user: int | None = None, aside: Iterable[Path] = ()):
         self.course, self.out, self.limits, self.say = course, out, limits, say
         self.root = out / WORK
         self.root.mkdir(parents=True, exist_ok=True)
         self.store = out / STORE
-        self.state = {}
-        if self.store.exists():
-            self.state = json.loads(self.store.read_text(encoding="utf-8"))
+        self.state = stored(self.store)
         self.shut_in, self.user = shut_in, user
+        self.aside = {path.resolve() for path in (out, *aside)}
         self.known: dict[str, Assignment] = {}
 
     def assignment(self, name: str) -> Assignment:
@@ -70,8 +74,25 @@ class Batch:
 
     def jobs(self, place: Path, only: str | None) -> list[Job]:
         """One job for each student and assignment, and one for each file without any."""
-        students = intake.collect(place, assignments.names(self.course))
-        return [job for student in students for job in self.jobs_of(student, only)]
+        found = []
+        names = assignments.names(self.course)
+        for student in intake.collect(place, names, self.no_work):
+            try:
+                found += self.jobs_of(student, only)
+            except Exception as error:  # one submission never stops the others
+                found.append(Job(student.name, only or "", why=self.failed(error)))
+        return found
+
+    def no_work(self, path: Path) -> bool:
+        """Whether a path is this batch's results, another's, or a table that it shall merge."""
+        path = path.resolve()
+        if path in self.aside:
+            return True
+        others = (path / STORE).is_file() and (path / WORK).is_dir() and \
+            (path / "points.csv").is_file()
+        if others:
+            self.say(f"{path.name}: results of grading, passed over")
+        return others
 
     def jobs_of(self, student: intake.Student, only: str | None) -> list[Job]:
         names = [only] if only else assignments.names(self.course)
@@ -81,20 +102,25 @@ class Batch:
             try:
                 if file.fault:
                     raise reading.Unreadable(file.fault)
-                cells = reading.parse(file.data)
-                read.setdefault(self.which(cells, names), []).append((file, cells))
+                cells, odd = reading.parse(file.data)
+                notes = filter(None, [file.note, odd])
+                read.setdefault(self.which(cells, names), []).append((file, cells, [*notes]))
             except reading.Unreadable as error:
-                faults.append(Job(student.name, only or "", why=f"{file.path.name}: {error}"))
-        for name, files in read.items():
-            file, cells = files[-1]
+                why = file.reason if file.fault else f"{file.path.name}: {error}"
+                faults.append(Job(student.name, only or "", why=why))
+        for name, versions in read.items():
+            file, cells, notes = versions[-1]
             digest = hashlib.sha256(file.data + self.sources(name)).hexdigest()
             own = hashlib.sha256(file.data).hexdigest()
-            note = "" if len(files) == 1 else f"{len(files)} notebooks; {file.path} counts"
-            late = "late, by the name that Canvas gave the file" if intake.late(file.path) else ""
-            note = "; ".join(filter(None, [note, late]))
-            found.append(Job(student.name, name, cells, digest, own, note=note))
+            if len(versions) > 1:
+                notes.insert(0, f"{len(versions)} notebooks; {file.path} counts")
+            if intake.late(file.path):
+                notes.append("late, by the name that Canvas gave the file")
+            found.append(Job(student.name, name, cells, digest, own, note="; ".join(notes)))
         if read:  # what else the student handed in is no submission of its own
-            others = [job.why for job in faults]
+            others = [job.why for job in faults[:MOST_FAULTS]]
+            if len(faults) > MOST_FAULTS:
+                others.append(f"and {len(faults) - MOST_FAULTS} more files that could not be read")
             found[-1].note = "; ".join([*filter(None, [found[-1].note]), *others])
         else:
             found += faults[:1]
@@ -144,8 +170,7 @@ class Batch:
                         repaired, ran = future.result()
                         self.enter(job, repaired, ran)
                     except Exception as error:  # one submission never stops the others
-                        job.why = f"the grader failed: {error}".strip()[:SAID]
-                        (self.root / "errors.log").open("a").write(traceback.format_exc())
+                        job.why = self.failed(error)
                     self.say(f"{done}/{len(new)} {job.student} {job.assignment} {job.why}".rstrip())
                     if done % EVERY == 0:
                         between(self.done(every))
@@ -155,11 +180,23 @@ class Batch:
                 raise
         return every
 
+    def failed(self, error: BaseException) -> str:
+        """Why a student's work was not graded; the log has all of it."""
+        log = self.root / "errors.log"
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(traceback.format_exception(error))
+        return f"the grader failed: {type(error).__name__}: {error}"[:SAID]
+
     def done(self, every: list[Job]) -> list[Job]:
         return [job for job in every if job.why or self.graded(job)]
 
     def graded(self, job: Job) -> bool:
-        return self.kept(job).get("digest") == job.digest and self.notebook(job).exists()
+        if self.kept(job).get("digest") != job.digest:
+            return False
+        try:  # one that was cut off has no end
+            return self.notebook(job).read_bytes().rstrip().endswith(b"}")
+        except OSError:
+            return False
 
     def kept(self, job: Job) -> dict:
         return self.state.get(f"{job.assignment}/{job.student}", {})
@@ -199,8 +236,7 @@ class Batch:
             )
         }
         lost = dict.fromkeys([*blank, *repaired.missing], 0)
-        self.notebook(job).parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(repaired.notebook, self.notebook(job))
+        files.write(self.notebook(job), nbformat.writes(repaired.notebook) + "\n")
         self.state[f"{job.assignment}/{job.student}"] = {
             "digest": job.digest,
             # By cell; None is for a person to give.
@@ -231,9 +267,26 @@ class Batch:
         return self.root / "graded" / job.assignment / f"{job.id}.ipynb"
 
     def save(self) -> None:
-        fresh = self.store.with_suffix(".new")
-        fresh.write_text(json.dumps(self.state, indent=1), encoding="utf-8")
-        os.replace(fresh, self.store)
+        files.write(self.store, json.dumps(self.state, indent=1))
+
+
+def stored(path: Path) -> dict:
+    """What the store of grades holds; nothing where there is none yet. Raises Damaged."""
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        for entry in state.values():
+            if not all(isinstance(entry[key], kind) for key, kind in FORM.items()):
+                raise TypeError("an entry of another form")
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is cut off or damaged"
+        raise Damaged(
+            f"{path} cannot be read: {why}. Put a copy of it back, or move it away: then the same"
+            " command grades all anew, and MANUAL=points.csv, with a copy of the last one, brings"
+            " back the points that you gave"
+        ) from None
+    return state
 
 
 def show(repaired, ran: dict) -> None:

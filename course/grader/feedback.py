@@ -4,10 +4,13 @@ import html
 import re
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote
 
 import nbformat
 import nbgrader
+from jinja2 import pass_context
 from nbconvert.exporters import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from course.assignments import Assignment, marks, regions
 from course.grader import formulas
@@ -29,14 +32,35 @@ math[display=block] { overflow-y: hidden; }
 </style>"""
 # Its picture is not in the page.
 BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\n*")
+PASTED = re.compile(r"<img\b[^>]*?\bsrc=[\"']attachment:([^\"'>\s]+)[\"'][^>]*>")
 HIDDEN = "# Further tests ran here."
 STYLES = ("node_modules", "bootstrap", "dist", "css")
 THEIRS = Path(nbgrader.__file__).parent / "server_extensions" / "formgrader"
 
 
+class Renderer(IPythonRenderer):
+    """Names a pasted picture that is not in the file; nbconvert would make no page."""
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        if url.startswith("attachment:"):
+            url = unquote(url)
+            name = url.removeprefix("attachment:")
+            if name not in self.attachments:
+                return f"[the picture {html.escape(name)} is not in the notebook]"
+        return super().image(text, url, title)
+
+
+class Exporter(HTMLExporter):
+    @pass_context
+    def markdown2html(self, context, source):
+        pictures = context.get("cell", {}).get("attachments", {})
+        renderer = Renderer(escape=False, attachments=pictures)
+        return MarkdownWithMath(renderer=renderer).render(source)
+
+
 @cache
 def exporter() -> HTMLExporter:
-    return HTMLExporter(
+    return Exporter(
         template_name="feedback", extra_template_basedirs=[str(THEIRS / "templates")],
         extra_template_paths=[str(THEIRS.joinpath("static", *STYLES))],
         mathjax_url="", sanitize_html=True,
@@ -78,6 +102,8 @@ def told_to_students(cell, assignment: Assignment) -> None:
             if output.output_type == "error":
                 output.traceback = [f"{output.ename}: {output.evalue}"]
     elif cell.cell_type == "markdown":
+        # So JupyterLab writes a pasted picture that was made smaller.
+        cell.source = PASTED.sub(r"![\1](attachment:\1)", cell.source)
         cell.source = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", BADGE.sub("", cell.source))
 
 
@@ -106,14 +132,29 @@ def told_by_name(page: str, still_open: list[str]) -> str:
 
 def refused(student: str, assignment: str, why: str) -> str:
     """The feedback page of a file that could not be graded."""
+    return bare(student, assignment, f"<p>Not graded: {html.escape(why)}.</p>")
+
+
+def plain(student: str, assignment: str, rows: list[dict], answers: dict[str, str]) -> str:
+    """The page of a notebook that cannot be drawn: points, notes, and the answers as typed."""
+    parts = ["<p>Your answers stand here as you typed them: the notebook cannot be drawn.</p>"]
+    for row in rows:
+        name, got = row["question"], f"{row['points'] or 'open'} / {row['max']}"
+        parts.append(f"<h2>{html.escape(f'{name}: {got}')}</h2>")
+        parts.append(f"<p>{html.escape(row['note'])}</p>")
+        parts.append(f"<pre>{html.escape(answers.get(name, ''))}</pre>")
+    return bare(student, assignment, "\n".join(parts))
+
+
+def bare(student: str, assignment: str, body: str) -> str:
     title = html.escape(f"{assignment or 'Submission'}: {student}")
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head>{POLICY}<meta charset="utf-8">'
-        f"<title>{title}</title></head>\n<body><h1>{title}</h1>\n"
-        f"<p>Not graded: {html.escape(why)}.</p></body></html>\n"
+        f"<title>{title}</title></head>\n<body><h1>{title}</h1>\n{body}</body></html>\n"
     )
 
 
 def escaped(text: str) -> str:
     """Text that Markdown and HTML show as it is."""
-    return re.sub(r"([\\`*_\[\]|#$])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
+    text = re.sub(r"([\\`*_\[\]|#$~])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
+    return re.sub(r"^(\s*)([-+=>])", r"\1\\\2", text, flags=re.MULTILINE)

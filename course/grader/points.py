@@ -1,14 +1,19 @@
 """points.csv: what is in it, and what a person writes into it."""
 
 import csv
+import io
 import re
 from pathlib import Path
 
+from course.grader import files
+
 COLUMNS = ["student", "assignment", "question", "points", "max", "status", "rubric", "note"]
+KEYS, REMARKS = COLUMNS[:6], COLUMNS[6:]
 TOTALS = ["student", "assignment", "points", "max", "open", "status", "note"]
 OPEN, BY_HAND, TESTED, MISSING, BLANK, REFUSED = (
     "open", "by hand", "tested", "missing", "blank", "not graded",
 )
+FORMULA = re.compile(r"'*[=+@\t\r\n\uff0b\uff0d\uff1d\uff20-]")  # the last four are wide + - = @
 ITEM = re.compile(
     r"(?P<given>_+|-?\d+(?:[.,]\d+)?)\s*/\s*(?P<worth>\d+(?:\.\d+)?)\s+(?P<said>[^;]+)"
 )
@@ -28,34 +33,54 @@ def template(question) -> str:
 
 
 def safe(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in {"=", "+", "@", "-", "\t", "\r"} else text
+    """A cell that no spreadsheet takes for a formula: with an apostrophe, which meant() removes."""
+    return f"'{text}" if FORMULA.match(text) else text
+
+
+def meant(cell: str) -> str:
+    """What safe() got, or a person typed: an apostrophe before a word is that person's."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
 
 
 def write(path: Path, columns: list[str], rows: list[dict]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            texts = {k: safe(v) if isinstance(v, str) else v for k, v in row.items()}
-            writer.writerow({k: texts.get(k, "") for k in columns})
+    made = io.StringIO()
+    # With another end of lines the writer leaves a "\r" inside a cell unquoted.
+    writer = csv.DictWriter(made, columns, lineterminator="\r\n")
+    writer.writeheader()
+    for row in rows:
+        texts = {k: safe(v) if isinstance(v, str) else v for k, v in row.items()}
+        writer.writerow({k: texts.get(k, "") for k in columns})
+    files.write(path, made.getvalue())
 
 
 def read(path: Path) -> list[dict]:
-    """The rows of a points.csv that a spreadsheet may have saved, in order."""
+    """The rows of a points.csv that a spreadsheet may have saved, in order; what write() got.
+
+    Raises Wrong if it is no such table, or cut off.
+    """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Wrong(
             f"{path.name} is not in UTF-8: save it again, in Excel as 'CSV UTF-8'"
         ) from None
     first = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)
-    rows = list(csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter))
+    try:
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error as error:
+        raise Wrong(f"{path.name} is no table: {error}") from None
     lacking = [name for name in COLUMNS if not rows or name not in rows[0]]
     if lacking:
         raise Wrong(f"{path.name} has no column {', '.join(lacking)}")
-    return [{k: (row[k] or "").strip().removeprefix("'") for k in COLUMNS} for row in rows]
+    for number, row in enumerate(rows, 2):
+        if None in row:
+            raise Wrong(f"{path.name}, row {number} has more cells than the first row: a text with"
+                        f" {delimiter!r} in it must stand between quotes")
+        if any(row[k] is None for k in KEYS):
+            raise Wrong(f"{path.name}, row {number} is cut off: save the table again")
+    return [{k: meant(row[k] or "") if k in REMARKS else meant((row[k] or "").strip())
+             for k in COLUMNS} for row in rows]
 
 
 def given(row: dict, most: float) -> float | None:

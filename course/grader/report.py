@@ -1,15 +1,44 @@
 """What comes out of a batch: points.csv, totals.csv, the feedback pages; and what goes back in."""
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 
-from course.assignments import Question
-from course.grader import feedback, points
+from course.assignments import Question, marks
+from course.grader import feedback, files, points
 from course.grader.batch import Batch, Job, line
 from course.grader.feedback import escaped
 
+PAGE_SECONDS = 30  # of the processor for a page: converters can be made to take hours
 AGAIN = ", and it was handed in again: begin with the newest points.csv"
+
+
+class TooLong(BaseException):
+    """A page takes too long. No Exception, which a converter might take for a fault of its own."""
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise TooLong after so much processor time; not on Windows, and in the main thread alone."""
+    if not hasattr(signal, "setitimer") or \
+            threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_):
+        raise TooLong(f"it takes more than {seconds:g} s")
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 class Report:
@@ -50,6 +79,14 @@ class Report:
             })
         return rows
 
+    def rows_of(self, job: Job) -> list[dict]:
+        """The same, whatever is the matter with it."""
+        try:
+            return self.rows(job)
+        except Exception as error:  # one submission never stops the others
+            job.why = self.batch.failed(error)
+            return self.rows(job)
+
     def total(self, job: Job, rows: list[dict]) -> dict:
         still = sum(row["status"] == points.OPEN for row in rows)
         notes = [job.why] if job.why else self.batch.kept(job)["notes"].get("", [])
@@ -65,7 +102,7 @@ class Report:
 
     def tables(self, jobs: list[Job]) -> tuple[list[list[dict]], list[dict]]:
         """Write points.csv and totals.csv; returns each job's rows, and the totals."""
-        every = [self.rows(job) for job in jobs]
+        every = [self.rows_of(job) for job in jobs]
         totals = [self.total(job, rows) for job, rows in zip(jobs, every, strict=True)]
         points.write(self.batch.out / "points.csv", points.COLUMNS, sum(every, []))
         points.write(self.batch.out / "totals.csv", points.TOTALS, totals)
@@ -77,9 +114,29 @@ class Report:
         every, totals = self.tables(jobs)
         for job, rows in zip(jobs, every, strict=True):
             place = self.batch.out / "feedback" / (job.assignment or "unknown")
-            place.mkdir(parents=True, exist_ok=True)
-            (place / f"{job.id}.html").write_text(self.page(job, rows), encoding="utf-8")
+            try:
+                files.write(place / f"{job.id}.html", self.page_of(job, rows))
+            except OSError as error:
+                self.batch.say(f"{job.student}: the page cannot be written: {error.strerror}")
         return totals
+
+    def page_of(self, job: Job, rows: list[dict]) -> str:
+        """A page for everyone: the plain one, if the other cannot be made."""
+        try:
+            with limited(PAGE_SECONDS):
+                return self.page(job, rows)
+        except (Exception, TooLong) as error:  # one submission never stops the others
+            why = line(self.batch.failed(error).removeprefix("the grader failed: "))
+            self.batch.say(f"{job.student} {job.assignment}: a plain page, {why}")
+            return feedback.plain(job.student, job.assignment, rows, self.answers(job))
+
+    def answers(self, job: Job) -> dict[str, str]:
+        """The text of each answer by its question, as far as the notebook can be read."""
+        try:
+            cells = nbformat.read(self.batch.notebook(job), 4).cells
+        except Exception:
+            return {}
+        return {marks(c)["grade_id"]: c.source for c in cells if marks(c).get("solution")}
 
     def page(self, job: Job, rows: list[dict]) -> str:
         if job.why:

@@ -7,9 +7,12 @@ expected numbers come from the notebook that asks.
 from __future__ import annotations
 
 import math
+import numbers
+import operator
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 
 import torch
 from torch import Tensor
@@ -51,7 +54,7 @@ def tensor(what: str, got, shape: Sequence[int], dtype: torch.dtype | None = Non
         raise CheckFailed(f"{what} has shape {tuple(got.shape)}, expected {tuple(shape)}")
     if dtype is not None and got.dtype != dtype:
         raise CheckFailed(f"{what} is {_short(got.dtype)}, expected {_short(dtype)}")
-    if got.is_floating_point() and not torch.isfinite(got).all():
+    if not torch.isfinite(got).all():
         raise CheckFailed(f"{what} holds NaN or infinity: a division by zero, or the root of a "
                           "negative number?")
 
@@ -63,7 +66,7 @@ def close(what: str, got, want, *, atol: float = 1e-6, rtol: float = 1e-5,
 
     Args:
         what: what the reader calls it.
-        got: the answer.
+        got: the answer; real, if the expected one is.
         want: what is expected: a number, or a tensor (then got must be one of its shape).
         atol, rtol: ``|got - want|`` may be ``atol + rtol |want|``.
         dtype: as in :func:`tensor`.
@@ -75,7 +78,9 @@ def close(what: str, got, want, *, atol: float = 1e-6, rtol: float = 1e-5,
     """
     if isinstance(want, Tensor):
         tensor(what, got, want.shape, dtype)
-        a, b = got.detach().double(), want.double()
+        if got.is_complex() and not want.is_complex():
+            raise CheckFailed(f"{what} holds complex numbers, expected real ones")
+        a, b = _double(got), _double(want)
     else:
         a, b = torch.tensor(_number(what, got), dtype=torch.float64), _double(want)
     if _same(a, b, atol, rtol):
@@ -97,7 +102,7 @@ def same_list(what: str, got, want: list, suspects: Iterable[tuple[list, str]] =
 
     Args:
         what: what the reader calls it.
-        got: the answer; any sequence, its numbers of any whole type.
+        got: the answer: any sequence, array, series or tensor, its numbers of any type.
         want: the list expected, of numbers or of tuples of numbers.
         suspects: as in :func:`close`.
 
@@ -106,15 +111,19 @@ def same_list(what: str, got, want: list, suspects: Iterable[tuple[list, str]] =
     """
     try:
         found = _plain(got)
-    except TypeError:
-        raise CheckFailed(f"{what} is of type {type(got).__name__}, expected a list") from None
+    except _NoNumber as error:
+        inside = "" if error.args[0] is got else "holds an entry that "
+        raise CheckFailed(f"{what} {inside}is of type {type(error.args[0]).__name__}, expected a "
+                          + ("list of numbers" if inside else "list")) from None
+    if not isinstance(found, tuple):
+        raise CheckFailed(f"{what} is the number {found}, expected a list")
     want = _plain(want)
     if found == want:
         return
     words = next((f" {text}" for wrong, text in suspects if found == _plain(wrong)), "")
     if len(found) != len(want):
         raise CheckFailed(f"{what} has {len(found)} entries, expected {len(want)}: "
-                          f"{_cut(found)}.{words}")
+                          f"{_cut([*found])}.{words}")
     at = next(i for i, (a, b) in enumerate(zip(found, want, strict=True)) if a != b)
     raise CheckFailed(f"{what}: entry {at} is {found[at]}, expected {want[at]}.{words}")
 
@@ -208,11 +217,13 @@ def own_generator():
 
 
 def _number(what: str, got) -> float:
-    if isinstance(got, Tensor) and got.numel() == 1:
+    if hasattr(got, "item") and math.prod(getattr(got, "shape", ())) == 1:
         got = got.item()
     if got is None:
         raise CheckFailed(f"{what} is None: does your function end in return?")
     try:
+        if isinstance(got, (str, bytes, bytearray)):  # float() would read digits in them
+            raise TypeError
         value = float(got)
     except (TypeError, ValueError):
         kind = f"a tensor of shape {tuple(got.shape)}" if isinstance(got, Tensor) \
@@ -223,20 +234,32 @@ def _number(what: str, got) -> float:
     return value
 
 
+class _NoNumber(TypeError):
+    """Neither a real number nor a sequence; the argument is what it is."""
+
+
 def _plain(value):
-    if isinstance(value, Tensor):
+    """A real number as Python's own, a sequence of any kind as a tuple, and so its entries."""
+    given = value
+    if isinstance(value, (type, str, bytes, bytearray, Mapping, set, frozenset)):
+        raise _NoNumber(given)
+    if hasattr(value, "tolist"):  # a tensor, an array, a series, one of their numbers
         value = value.tolist()
-    if isinstance(value, (int, float)):
+    if isinstance(value, (numbers.Real, Decimal)):
         return value
-    if hasattr(value, "item"):
-        return value.item()
-    if isinstance(value, (str, dict)):
-        raise TypeError
-    return [tuple(_plain(e)) if isinstance(e, (tuple, list)) else _plain(e) for e in value]
+    if hasattr(value, "__index__"):
+        return operator.index(value)
+    if not isinstance(value, Iterable) or isinstance(value, str):
+        raise _NoNumber(given)
+    return tuple(_plain(entry) for entry in value)
 
 
 def _double(value) -> Tensor:
-    return torch.as_tensor(value, dtype=torch.float64)
+    """In twice the precision, on the CPU: no other device must have it."""
+    if not isinstance(value, Tensor):
+        return torch.as_tensor(value, dtype=torch.float64)
+    value = value.detach().cpu()
+    return value.to(torch.complex128 if value.is_complex() else torch.float64)
 
 
 def _same(a: Tensor, b: Tensor, atol: float, rtol: float) -> bool:

@@ -60,8 +60,9 @@ fi
 "$python" -m venv "$place/venv"
 pip() { "$place/venv/bin/python" -m pip --disable-pip-version-check --no-cache-dir "$@"; }
 # Without the gigabytes that only a GPU needs. The versions are those of the book's own lock.
-pip install --index-url https://download.pytorch.org/whl/cpu "{torch}"
-pip install --constraint "$source/requirements.lock" "$source/library[course]"
+pip install --index-url https://download.pytorch.org/whl/cpu {torch}
+# With what an assignment's first cell installs for a student.
+pip install --constraint "$source/requirements.lock" "$source/library[course,train]"
 
 # It shuts the submission's code in, if the container may create namespaces.
 command -v bwrap > /dev/null || { apt-get update && apt-get install -y bubblewrap; } \
@@ -87,14 +88,14 @@ fi
 """
 
 
-def torch_pin(lock: str) -> str:
-    return re.search(r"^torch==[^\s;]+", lock, re.MULTILINE)[0]
+def torch_pins(lock: str) -> str:
+    return " ".join(f'"{pin}"' for pin in re.findall(r"^torch(?:vision)?==[^\s;]+", lock, re.M))
 
 
 def contents(name: str, course: Path, visibility: str) -> Iterator[tuple[str, bytes]]:
     """Path and bytes of every file in an assignment's zip."""
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    yield "setup.sh", SETUP.replace("{torch}", torch_pin(lock)).encode()
+    yield "setup.sh", SETUP.replace("{torch}", torch_pins(lock)).encode()
     yield "run_autograder", RUN.encode()
     settings = {"assignment": name, "visibility": visibility}
     yield "gradescope.json", (json.dumps(settings) + "\n").encode()

@@ -11,6 +11,8 @@ The form is that of exports which public programs read; Gradescope's documentati
 
 import yaml
 
+from course.grader.intake import naming
+
 NAME = "submission_metadata.yml"
 
 
@@ -22,7 +24,7 @@ def submitters(data: bytes, where: str) -> dict[str, str]:
     """
     try:
         people = {
-            str(folder): [
+            str(naming.path(str(folder))): [
                 {str(key).strip(":"): str(value or "") for key, value in person.items()}
                 for person in said[":submitters"] or []
             ]
@@ -31,13 +33,13 @@ def submitters(data: bytes, where: str) -> dict[str, str]:
     except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         said = " ".join(str(error).split())[:100]
         raise ValueError(f"{where} is not as Gradescope writes it: {said}") from None
-    names = {folder: joined(group, "name") for folder, group in people.items()}
+    names = {folder: naming.shown(joined(group, "name")) for folder, group in people.items()}
     every = list(names.values())
     for folder, name in names.items():
         if not name or every.count(name) > 1:
             group = people[folder]
             known = joined(group, "sid") or joined(group, "email") or folder
-            names[folder] = f"{name} {known}".strip()
+            names[folder] = naming.shown(f"{name} {known}")
     return names
 
 

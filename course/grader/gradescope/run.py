@@ -20,7 +20,7 @@ from pathlib import Path
 
 from course import assignments
 from course.assignments import ROOT
-from course.grader import points
+from course.grader import files, points
 from course.grader.batch import Batch, line
 from course.grader.intake import intake
 from course.grader.report import Report
@@ -119,11 +119,7 @@ def own(place: Path) -> None:
 
 
 def write(place: Path, content: dict) -> None:
-    target = place / "results" / "results.json"
-    fresh = target.with_name("results.new")
-    fresh.unlink(missing_ok=True)
-    fresh.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    os.replace(fresh, target)
+    files.write(place / "results" / "results.json", json.dumps(content, indent=1))
 
 
 def main(place: Path) -> int:

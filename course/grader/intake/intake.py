@@ -12,17 +12,21 @@ A folder around them all, and one whose files name several students, is no stude
 
 import io
 import re
+import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from course.grader.gradescope import export
+from course.grader.intake import naming, reading
 
-LARGEST = 100_000_000  # bytes of a file that is read at all
+LARGEST = 100_000_000  # bytes of a file that is read at all, and of all that a student's zip holds
 MOST_IN_ZIP = 200
-PASSED_OVER = {"__MACOSX", ".ipynb_checkpoints", "__pycache__", ".DS_Store", "Thumbs.db"}
+PASSED_OVER = {"__MACOSX", ".ipynb_checkpoints", "__pycache__", ".DS_Store", "Thumbs.db",
+               "desktop.ini", ".git", ".virtual_documents", ".Trashes", ".localized", ".directory"}
+EMPTY = "the folder is empty"
 MOODLE = re.compile(r"(?P<student>.+?_\d+)_assignsubmission_(?:file|onlinetext)(?:_.*)?")
 CANVAS = re.compile(r"(?P<name>[^\W_]+?)(?P<late>_LATE)?_(?P<id>\d+)_\d+_.+")
 VERSION = re.compile(r"(?:\s*\((\d+)\)|-(\d+))$")
@@ -31,12 +35,27 @@ COPY = re.compile(r"\s*\(\d+\)$")
 
 @dataclass
 class File:
-    """One file of a student: its path below the submissions; its bytes, or why there are none."""
+    """One file of a student: its path below the submissions; its bytes, or why there are none.
+
+    A notebook's path ends with .ipynb, whatever was behind it; `note` says so.
+    """
 
     path: PurePosixPath
     data: bytes = b""
     fault: str = ""
     time: float = 0
+    note: str = ""
+
+    @classmethod
+    def none(cls, folder: PurePosixPath, fault: str) -> "File":
+        """What stands for the files of a folder, or of a zip, where there are none."""
+        return cls(folder / "nothing.ipynb", fault=fault)
+
+    @property
+    def reason(self) -> str:
+        """Its fault with its name, where it is a file."""
+        name = self.path.name
+        return self.fault if name == "nothing.ipynb" else f"{name}: {self.fault}"
 
     @property
     def order(self) -> tuple:
@@ -54,13 +73,25 @@ class Student:
     def add(self, file: File) -> None:
         if file.path.suffix.lower() == ".ipynb" or file.fault:
             self.notebooks.append(file)
-        elif file.path.name:
+        else:
             self.others.append(file.path.name)
 
+    def settle(self) -> None:
+        """Put the files in order; an empty folder tells something only where there is no file."""
+        files = [file for file in self.notebooks if file.fault != EMPTY]
+        if files or self.others:
+            self.notebooks = files
+        self.notebooks.sort(key=lambda file: file.order)
+        self.others.sort()
 
-def collect(place: Path, assignments: list[str]) -> list[Student]:
-    """The students whose work lies in `place`, a folder or a zip file, by name."""
-    every = list(files(place))
+
+def collect(place: Path, assignments: list[str],
+            without: Callable[[Path], bool] = lambda path: False) -> list[Student]:
+    """The students whose work lies in `place`, a folder or a zip file, by name.
+
+    `without` tells what in the folder is nobody's work.
+    """
+    every = list(files(place, without))
     students: dict[str, Student] = {}
     every = gradescope(every, students)
     paths = unwrapped([file.path for file in every], assignments)
@@ -69,9 +100,12 @@ def collect(place: Path, assignments: list[str]) -> list[Student]:
         name = student_of(path, assignments)
         if path.parts[0] in shared:
             name = inner(path, assignments) or name
+            if name == path.parts[0] and file.fault == EMPTY:
+                continue
+        name = naming.shown(name)
         students.setdefault(name, Student(name)).add(file)
     for student in students.values():
-        student.notebooks.sort(key=lambda file: file.order)
+        student.settle()
     return sorted(students.values(), key=lambda student: student.name)
 
 
@@ -79,10 +113,17 @@ def gradescope(every: list[File], students: dict[str, Student]) -> list[File]:
     """Give the folders that Gradescope's metadata name to their students; returns the other files.
 
     A group is one student here, called after all of them. Raises ValueError if the metadata cannot
-    be read, since without them nobody's name is known.
+    be read, since without them nobody's name is known. A student may have a file of this name: it
+    counts only where all notebooks lie beside or below such files.
     """
     owner: dict[PurePosixPath, str] = {}
-    for metadata in [file for file in every if file.path.name == export.NAME]:
+    found = [file for file in every if file.path.name == export.NAME and not file.fault]
+    places = {file.path.parent for file in found}
+    found = [file for file in found if not places & set(file.path.parent.parents)]
+    work = [file for file in every if file.fault or file.path.suffix.lower() == ".ipynb"]
+    if not all(places & set(file.path.parents) for file in work):
+        return every
+    for metadata in found:
         place = metadata.path.parent
         named = export.submitters(metadata.data, str(metadata.path))
         below = [f.path.relative_to(place).parts for f in every if f.path.is_relative_to(place)]
@@ -105,7 +146,7 @@ def of_one(place: Path, name: str) -> Student:
     student = Student(name)
     for file in files(place):
         student.add(file)
-    student.notebooks.sort(key=lambda file: file.order)
+    student.settle()
     return student
 
 
@@ -146,73 +187,138 @@ def inner(path: PurePosixPath, assignments: list[str]) -> str | None:
     return next(filter(None, (certain(name, assignments) for name in names)), None)
 
 
-def files(place: Path) -> Iterator[File]:
+def files(place: Path, without: Callable[[Path], bool] = lambda path: False) -> Iterator[File]:
     if place.is_file():
         if not zipfile.is_zipfile(place):
             raise ValueError(f"the submissions must be a folder or a zip file: {place.name}")
         yield from in_zip(place.read_bytes(), PurePosixPath(), place.stat().st_mtime)
         return
-    for path in sorted(place.rglob("*")):
-        inside = PurePosixPath(path.relative_to(place).as_posix())
-        if passed_over(inside):
+    waiting = [(place, PurePosixPath())]
+    while waiting:
+        folder, inside = waiting.pop()
+        try:
+            paths = sorted(path for path in folder.iterdir() if not passed_over(path.name))
+        except OSError as error:
+            if folder == place:
+                raise ValueError(f"{place} cannot be read: {error.strerror}") from None
+            yield File.none(inside, f"the folder {inside.name} cannot be read: {error.strerror}")
             continue
-        if path.is_symlink():
-            yield File(inside, fault="a link, not a file")
-        elif path.is_dir():
-            if not any(path.iterdir()) and len(inside.parts) == 1:
-                yield File(inside / "nothing.ipynb", fault="the folder is empty")
-        elif path.is_file():
-            yield from opened(path, inside)
+        if not paths and inside.parts:
+            yield File.none(inside, EMPTY)
+        for path in paths:
+            if without(path):
+                continue
+            there = inside / naming.path(path.name)
+            try:
+                status = path.lstat()
+                if stat.S_ISDIR(status.st_mode):
+                    waiting.append((path, there))
+                elif stat.S_ISREG(status.st_mode):
+                    yield from opened(path, there, status)
+                else:  # nothing says that a pipe ever ends
+                    link = stat.S_ISLNK(status.st_mode)
+                    yield without_data(there, "a link, not a file" if link else "no plain file")
+            except OSError as error:
+                yield without_data(there, f"the file cannot be read: {error.strerror}")
 
 
-def passed_over(path: PurePosixPath) -> bool:
-    return any(part in PASSED_OVER or part.startswith("._") for part in path.parts)
+def without_data(path: PurePosixPath, fault: str) -> File:
+    """What might be a folder keeps all of its name: no ending is cut from it."""
+    file = len(path.parts) > 1
+    return File(path, fault=fault) if file else File.none(without_ending(path), fault)
 
 
-def opened(path: Path, inside: PurePosixPath) -> Iterator[File]:
-    status = path.stat()
+def passed_over(*names: str) -> bool:
+    return any(name in PASSED_OVER or name.startswith(("._", "~$")) for name in names)
+
+
+def opened(path: Path, inside: PurePosixPath, status) -> Iterator[File]:
     if status.st_size > LARGEST:
         yield File(inside, fault=f"the file is larger than {LARGEST // 10**6} MB")
         return
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        yield File(inside, fault=f"the file cannot be read: {error.strerror}")
-        return
-    if inside.suffix.lower() == ".zip":
-        yield from in_zip(data, inside.with_suffix(""), status.st_mtime)
+    data = path.read_bytes()
+    if is_zip(inside, data):
+        yield from in_zip(data, without_ending(inside), status.st_mtime)
     else:
-        yield File(inside, data, time=status.st_mtime)
+        yield told(File(inside, data, time=status.st_mtime))
 
 
-def in_zip(data: bytes, inside: PurePosixPath, time: float, depth: int = 0) -> Iterator[File]:
-    """The notebooks in a zip, read without unpacking: no path in it leads anywhere."""
-    place = inside if inside.parts else PurePosixPath("archive")
+def is_zip(path: PurePosixPath, data: bytes) -> bool:
+    """Whether it is one by its name, or a notebook by its name and a zip by what it holds."""
+    ending = path.suffix.lower()
+    return ending == ".zip" or ending == ".ipynb" and data.startswith(b"PK\x03\x04")
+
+
+def without_ending(path: PurePosixPath) -> PurePosixPath:
+    return path.with_name(naming.stem(path.name))
+
+
+def told(file: File) -> File:
+    """The file under a notebook's name if it holds one: browsers put .json or .txt behind it."""
+    name = file.path.name
+    if file.path.suffix.lower() != ".ipynb" and reading.is_notebook(file.data):
+        stem = re.split(r"\.ipynb", name, maxsplit=1, flags=re.IGNORECASE)[0]
+        stem = stem if stem != name else file.path.stem
+        file.path, file.note = file.path.with_name(f"{stem or '_'}.ipynb"), f"it was called {name}"
+    return file
+
+
+def in_zip(data: bytes, inside: PurePosixPath, time: float, depth: int = 0,
+           room: list[int] | None = None) -> Iterator[File]:
+    """The notebooks in a zip, read without unpacking: no path in it leads anywhere.
+
+    `room` has the bytes that all zips of one student may still unpack; None is for the whole class.
+    """
+    if room is None and depth + len(inside.parts) > 0:
+        room = [LARGEST]
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-        members = [m for m in archive.infolist() if not m.is_dir()]
+        members = [(member, naming.path(said(member))) for member in archive.infolist()]
     except (zipfile.BadZipFile, ValueError, OSError):
-        yield File(place.with_suffix(".zip"), fault="the zip file is broken")
+        yield File.none(inside, "the zip file is broken")
         return
-    parts = [(m, [p for p in m.filename.split("/") if p not in ("", ".", "..")]) for m in members]
-    parts = [(m, PurePosixPath(*p)) for m, p in parts if p and not passed_over(PurePosixPath(*p))]
-    if len(parts) > MOST_IN_ZIP and depth + len(inside.parts) > 0:
-        yield File(place, fault=f"the zip file holds more than {MOST_IN_ZIP} files")
+    members = [(m, path) for m, path in members if path.parts and not passed_over(*path.parts)]
+    folders = {path for member, path in members if said(member).endswith(("/", "\\"))}
+    parts = [(member, path) for member, path in members if path not in folders]
+    if len(parts) > MOST_IN_ZIP and room:
+        yield File.none(inside, f"the zip file holds more than {MOST_IN_ZIP} files")
         return
+    if not members and inside.parts:
+        yield File.none(inside, "the zip file is empty")
+    filled = {above for path in [*folders, *(path for _, path in parts)] for above in path.parents}
+    for folder in sorted(folders - filled):
+        yield File.none(inside / folder, EMPTY)
     for member, path in parts:
-        wanted = path.suffix.lower() in {".ipynb", ".zip"} or path.name == export.NAME
-        if wanted and member.file_size > LARGEST:
+        known = path.suffix.lower() in {".ipynb", ".zip"} or path.name == export.NAME
+        try:
+            wanted = known or reading.may_be_notebook(archive.open(member).read(reading.HEAD))
+        except Exception:  # a zip can be broken, or locked, in many ways
+            wanted = False
+        if wanted and member.file_size > min([LARGEST, *(room or [])]):
             yield File(inside / path, fault=f"larger than {LARGEST // 10**6} MB when unpacked")
             continue
         try:
             content = archive.read(member) if wanted else b""
-        except Exception as error:  # a zip can be broken, or locked, in many ways
+        except Exception as error:
             yield File(inside / path, fault=f"cannot be unpacked: {error}")
             continue
-        if path.suffix.lower() == ".zip" and depth < 2:
-            yield from in_zip(content, inside / path.with_suffix(""), time, depth + 1)
+        if room:
+            room[0] -= len(content)
+        if is_zip(path, content) and depth < 2:
+            yield from in_zip(content, inside / without_ending(path), time, depth + 1, room)
         else:
-            yield File(inside / path, content, time=dated(member) or time)
+            yield told(File(inside / path, content, time=dated(member) or time))
+
+
+def said(member: zipfile.ZipInfo) -> str:
+    """A member's name; macOS writes UTF-8 without the flag that says so."""
+    name = member.filename
+    if not member.flag_bits & 0x800:
+        try:
+            name = name.encode("cp437").decode("utf-8")
+        except UnicodeError:
+            pass
+    return name
 
 
 def dated(member: zipfile.ZipInfo) -> float:

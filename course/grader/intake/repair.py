@@ -99,7 +99,7 @@ def answered(cell: dict, assignment: Assignment, grade_id: str) -> bool:
 def defined(source: str) -> set[str]:
     """The functions and classes that a cell defines at its top; nothing if it has an error."""
     try:
-        body = ast.parse(re.sub(r"^(\s*)[%!].*$", r"\1pass", source, flags=re.M)).body
+        body = ast.parse(re.sub(r"^([ \t]*)[%!].*$", r"\1pass", source, flags=re.M)).body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return set()
     kinds = (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)
@@ -169,7 +169,7 @@ def repair(cells: list[dict], assignment: Assignment) -> Repaired:
                 continue
             answers[grade_id], last = cell, grade_id
             extras[last] = []
-    order = [i for i in answers]
+    order = list(answers)
     repaired.notebook.cells = list(extras[START])
     for cell in assignment.source.cells:
         grade_id = marks(cell).get("grade_id")
@@ -178,6 +178,8 @@ def repair(cells: list[dict], assignment: Assignment) -> Repaired:
             repaired.notebook.cells += [made, *extras.get(grade_id, [])]
         elif cell.cell_type == "markdown":  # code for looking at results is the student's
             repaired.notebook.cells.append(nbformat.from_dict(dict(cell)))
+    for number, cell in enumerate(repaired.notebook.cells):
+        cell.id = f"cell-{number}"  # the same page from the same file
     expected = [marks(c)["grade_id"] for c in assignment.source.cells if marks(c)]
     if order != [i for i in expected if i in answers]:
         repaired.note("", "the cells were in another order")
@@ -187,7 +189,13 @@ def repair(cells: list[dict], assignment: Assignment) -> Repaired:
 def extra(cell: dict):
     if cell["cell_type"] == "code":
         return nbformat.v4.new_code_cell(cell["source"])
-    return nbformat.v4.new_markdown_cell(cell["source"])
+    return with_pictures(nbformat.v4.new_markdown_cell(cell["source"]), cell)
+
+
+def with_pictures(made, cell: dict):
+    if made.cell_type == "markdown" and cell["attachments"]:
+        made.attachments = nbformat.from_dict(cell["attachments"])
+    return made
 
 
 def restored(cell, submitted: dict | None, assignment: Assignment, repaired: Repaired):
@@ -220,4 +228,4 @@ def restored(cell, submitted: dict | None, assignment: Assignment, repaired: Rep
     if mark.get("grade") and cell.cell_type == "code":
         # Graded by eye: what the student saw counts, not a shortened run.
         repaired.handed_in[grade_id] = outputs(submitted["outputs"])
-    return made
+    return with_pictures(made, submitted)
