@@ -113,6 +113,7 @@ def coefficients(alpha_t: float, alpha_s: float, eta: float | str) -> tuple[floa
         ValueError: eta is no number of at least 0 and not "hat", or 1 - alpha_s - sigma^2
             is negative.
     """
+    alpha_t, alpha_s = _rising(alpha_t=alpha_t, alpha_s=alpha_s)
     inside, outside = _sigmas(alpha_t, alpha_s, eta)
     return _root(1 - alpha_s - inside**2), outside
 
@@ -142,15 +143,17 @@ def _check_eta(eta: float | str, hat: bool = True) -> float | str:
 
 
 def _rising(clean: bool = True, **alphas: float) -> list[float]:
-    """Alphas of levels with ever less noise, as numbers: in (0, 1], or in (0, 1) and all different."""
-    found, least = [], 0.0
-    for name, value in alphas.items():
-        value = arguments.number(name, value)
-        if not (0 < least <= value <= 1 or least < value <= 1 if clean else least < value < 1):
+    """Alphas of levels with ever less noise, as numbers: above 0, at most 1, none below the last.
+
+    Where not ``clean``, none is 1 and no two are equal.
+    """
+    found = [arguments.number(name, value) for name, value in alphas.items()]
+    before, last = 0.0, "0"
+    for name, value in zip(alphas, found, strict=True):
+        if not (before < value < 1 or clean and 0 < value <= 1 and before <= value):
             raise ValueError(f"{name} must be above 0, {'at most' if clean else 'below'} 1 and "
-                             f"{'not below' if clean else 'above'} the alpha before it, got {value}"
-                             + (f" after {least}" if found else ""))
-        found, least = [*found, value], value
+                             f"{'not below' if clean else 'above'} {last}, got {value}")
+        before, last = value, f"{name} = {value}"
     return found
 
 

@@ -489,8 +489,8 @@ def test_encoding_asks_as_sampling_does():
 
 @pytest.mark.parametrize("options, message", [
     ({"labels": 3}, r"every entry of labels must be a whole number in 0\.\.2, or None, got 3"),
-    ({"labels": [0, -1]}, r"every entry of labels must be a whole number in 0\.\.2, or None, got -1"),
-    ({"labels": torch.tensor([0.0, 1.0])}, "every entry of labels must be a whole number .* got 0.0"),
+    ({"labels": [0, -1]}, r"every entry of labels must be a whole number in 0\.\.2, .* got -1"),
+    ({"labels": torch.tensor([0.0, 1.0])}, "every entry of labels must be a whole .* got 0.0"),
     ({"labels": ["1", "2"]}, "every entry of labels must be a whole number .* got '1'"),
     ({"labels": [0]}, "labels must be one an image, 2, got 1"),
     ({"labels": 0, "guidance": -1}, "guidance must be a finite number of at least 0, got -1"),

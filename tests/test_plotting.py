@@ -65,7 +65,7 @@ def test_other_shapes_are_errors(shape):
 
 @pytest.mark.parametrize("columns", [0, -1])
 def test_no_columns_are_an_error(columns):
-    with pytest.raises(ValueError, match=f"columns must be a whole number of at least 1, got {columns}"):
+    with pytest.raises(ValueError, match=f"columns must be .* of at least 1, got {columns}"):
         tile(flat([1]), columns)
 
 

@@ -674,7 +674,7 @@ def test_the_code_of_gaussian_data_is_standard_normal_in_the_limit():
 
 
 def test_an_unknown_convention_is_an_error():
-    with pytest.raises(ValueError, match="convention must be one of source, destination, got 'start'"):
+    with pytest.raises(ValueError, match="convention must be one of .*, got 'start'"):
         encode(Exact(), SCHEDULE, noise(1, *SHAPE), convention="start")
 
 
@@ -802,7 +802,7 @@ def test_a_model_without_a_shape_needs_one():
 
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_an_empty_batch_is_an_error(batch_size):
-    with pytest.raises(ValueError, match=f"batch_size must be a whole number of at least 1, got {batch_size}"):
+    with pytest.raises(ValueError, match=f"batch_size must be .* at least 1, got {batch_size}"):
         sample(Exact(), SCHEDULE, seeds=[1], batch_size=batch_size, progress=False)
 
 

@@ -257,7 +257,7 @@ def test_shapes_that_do_not_fit_are_errors():
     with pytest.raises(ValueError, match=r"noise must have the shape of x0, \(2, 1, 3, 3\), got "
                                          r"\(1, 1, 3, 3\)"):
         linear().add_noise(x, 5, x[:1])
-    with pytest.raises(ValueError, match=r"t must be a whole number or have shape \(2,\), .* \(3,\)"):
+    with pytest.raises(ValueError, match=r"t must be .* or have shape \(2,\), .* \(3,\)"):
         linear().add_noise(x, torch.tensor([1, 2, 3]), x)
 
 

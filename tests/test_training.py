@@ -524,7 +524,7 @@ def test_a_configuration_that_cannot_be_is_an_error(change, message):
 
 
 def test_images_that_do_not_fit_are_errors():
-    with pytest.raises(TypeError, match=r"images must be a uint8 tensor of shape \(N, C, H, W\), got "
+    with pytest.raises(TypeError, match=r"images must be a uint8 tensor .*\(N, C, H, W\), got "
                                         r"torch.float32"):
         trainer(data=to_float(images()))
     with pytest.raises(TypeError, match=r"got torch.uint8 of shape \(18, 8, 8\)"):

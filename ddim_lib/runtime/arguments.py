@@ -132,9 +132,9 @@ def items(name: str, value: object, wanted: str = "a list") -> list:
     """
     found = plain(value)
     if isinstance(found, Iterable) and not isinstance(found, (str, bytes, Set, Mapping)):
-        found = [plain(one) for one in islice(found, LONGEST + 1)]
+        found = list(islice(found, LONGEST + 1))
         if len(found) <= LONGEST:
-            return found
+            return [plain(one) for one in found]
     raise ValueError(f"{name} must be {wanted}, got {shown(value)}")
 
 
@@ -211,16 +211,18 @@ def finite(name: str, value: Tensor) -> None:
                          f"at {tuple(where[0].tolist())}")
 
 
-def levels(name: str, value: object, n: int) -> Tensor:
-    """One whole number an image, as int64: uint8 would be taken for a mask where it is an index.
+def levels(name: str, value: object, n: int, highest: int | None) -> Tensor:
+    """One level an image, as int64: uint8 would be taken for a mask where it is an index.
 
     Args:
         name: of the argument, for the error.
         value: what was given: a tensor, an array or a list of n whole numbers.
         n: how many images there are.
+        highest: the largest level; None where it is not known.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: it is none of these, or outside 0..highest. Values on a GPU are not looked at,
+            which would wait for it.
     """
     found = value
     if not isinstance(found, Tensor):
@@ -232,7 +234,14 @@ def levels(name: str, value: object, n: int) -> Tensor:
             or found.dtype == torch.bool:
         raise ValueError(f"{name} must be a whole number or have shape ({n},), one whole number an "
                          f"image, got {shown(value)}")
-    return found.long()
+    found = found.long()
+    if found.device.type == "cpu":
+        fine = found >= 0 if highest is None else (found >= 0) & (found <= highest)
+        if not fine.all():
+            within = "of at least 0" if highest is None else f"in 0..{highest}"
+            raise ValueError(f"{name} must be a whole number {within}, got "
+                             f"{found.min().item()}..{found.max().item()}")
+    return found
 
 
 def device(value: object) -> torch.device:
