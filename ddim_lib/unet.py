@@ -256,8 +256,8 @@ class UNet(nn.Module):
                               self.noise[t].view(shape).to(x.dtype))
 
     def _levels(self, t: Tensor | int, n: int) -> Tensor | int:
-        """t as one int or as int64 of shape (n,), in 0..T where there is a schedule."""
-        most = self.schedule.T if self.schedule else None
+        """t as one int or as int64 of shape (n,); in 0..T in the v-form, which has a table of it."""
+        most = self.schedule.T if self.config.prediction_type == "v_prediction" else None
         t = arguments.plain(t)
         if not isinstance(t, Iterable):
             return arguments.whole("t", t, 0, most)

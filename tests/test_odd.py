@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from ddim_lib import (
     write_diffusers,
 )
 from ddim_lib.datasets import load_folder
+from ddim_lib.datasets.pictures import ENDINGS, FORMATS
 from ddim_lib.metrics import FrechetDistance, PixelComponents, confidence, judge
 from ddim_lib.player import Curve, play
 from ddim_lib.plotting import curves, show
@@ -417,6 +419,102 @@ def test_features_that_are_no_numbers_end_in_an_error():
 
     with pytest.raises(ValueError, match="features of the classifier must be finite"):
         FrechetDistance(-pictures(4).abs(), Root())
+
+
+# Pictures ---------------------------------------------------------------------------------------
+
+def folder_of(place, *names):
+    """Each picture is of one level, its place in the sorted names."""
+    for level, name in enumerate(names):
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(odd_pictures.png(np.full((6, 6), level), 8))
+    return place
+
+
+def levels(place, **options):
+    return load_folder(place, 6, 1, **options)[:, 0, 0, 0].tolist()
+
+
+def test_every_ending_that_pillow_has_for_these_formats_is_read(tmp_path):
+    from PIL import Image
+
+    known = {e for e, kind in Image.registered_extensions().items() if kind in FORMATS}
+    assert known <= set(ENDINGS) and ".jpe" in known
+    assert levels(folder_of(tmp_path, "a.jpe", "b.JFIF", "c.apng", "d.dib")) == [0, 1, 2, 3]
+
+
+def test_pictures_of_kinds_that_are_not_read_are_named(tmp_path, capsys):
+    folder_of(tmp_path, "a.png", "b.heic", "c", "d.txt", ".e.avif")
+    assert levels(tmp_path) == [0]
+    assert capsys.readouterr().out == "left out: 2 files of kinds that are not read: b.heic, c\n"
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(FileNotFoundError, match="holds none, but 2 files .*: b.heic, c"):
+        levels(tmp_path)
+
+
+def test_links_are_followed_once(tmp_path):
+    folder_of(tmp_path / "in", "a.png", "sub/b.png")
+    folder_of(tmp_path / "out", "0.png", "1.png", "2.png", "3.png")
+    (tmp_path / "in/c.png").symlink_to(tmp_path / "out/2.png")
+    (tmp_path / "in/sub/d").symlink_to(tmp_path / "out")
+    (tmp_path / "in/sub/again").symlink_to(tmp_path / "in")
+    (tmp_path / "in/e.png").symlink_to(tmp_path / "out")  # a folder, whatever its name says
+    assert levels(tmp_path / "in") == [0, 2, 0, 1, 2, 3, 1, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("put, message", [
+    (lambda p: p.symlink_to("nowhere"), "x.png.*No such file"),
+    (lambda p: os.mkfifo(p), "x.png: it is a pipe or a device"),
+])
+def test_what_is_no_picture_file_is_named(put, message, tmp_path, capsys):
+    put(folder_of(tmp_path, "a.png") / "x.png")
+    with pytest.raises(ValueError, match=message):
+        levels(tmp_path)
+    assert levels(tmp_path, skip_broken=True) == [0] and "x.png" in capsys.readouterr().out
+
+
+def test_a_subfolder_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    folder_of(tmp_path, "a.png", "shut/b.png", ".hidden/c.png")
+    scandir = os.scandir
+
+    def refusing(path):  # who is root may read everything
+        if str(path).endswith(("shut", ".hidden")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(PermissionError, match="shut"):
+        levels(tmp_path)
+
+
+def test_a_link_in_a_tar_is_named(tmp_path):
+    folder_of(tmp_path / "in", "a.png")
+    os.link(tmp_path / "in/a.png", tmp_path / "in/b.png")
+    with tarfile.open(tmp_path / "p.tar", "w") as archive:
+        archive.add(tmp_path / "in", "in")
+    with pytest.raises(ValueError, match="in/b.png: it is a link in an archive"):
+        levels(tmp_path / "p.tar")
+
+
+@pytest.mark.parametrize("content, expected", [
+    (odd_pictures.png(np.full((6, 6), 300), 16, 300), 255),
+    (odd_pictures.png(np.full((6, 6), 300), 16, 301), 1),
+    (odd_pictures.png(np.full((6, 6), 5), 4, 5), 255),
+    (odd_pictures.png(np.full((6, 6, 3), 257 * 9), 16, [257 * 9] * 3), 255),
+    (odd_pictures.tiff(np.full((6, 6), 4095), 12), 255),
+    (odd_pictures.tiff(np.full((6, 6), 65535), 16, white_is_0=True), 0),
+    (odd_pictures.tiff(np.full((6, 6), 9), 16, signed=True), "signed numbers"),
+    (odd_pictures.tiff(np.full((6, 6), 9), 8, signed=True), "signed numbers"),
+    (odd_pictures.tiff(np.full((6, 6), 9), 16, order=">", signed=True), "signed numbers"),
+], ids=range(9))
+def test_odd_levels_are_those_of_the_8_bit_picture(content, expected, tmp_path):
+    (tmp_path / "a.png").write_bytes(content)
+    if isinstance(expected, int):
+        assert levels(tmp_path) == [expected]
+    else:
+        with pytest.raises(ValueError, match=f"a.png: .*{expected}"):
+            levels(tmp_path)
 
 
 # A run ------------------------------------------------------------------------------------------

@@ -161,10 +161,11 @@ def _levels(picture, content: bytes) -> tuple[int, bool]:
     if picture.format != "TIFF":
         return 8, False
     tags = picture.tag_v2
-    if 2 in (tags.get(339) or ()):  # SampleFormat
+    bits = (tags.get(258) or (1,))[0]  # BitsPerSample
+    if bits <= 16 and 2 in (tags.get(339) or ()):  # SampleFormat
         raise ValueError("its pixels are signed numbers, and no one says which is black: save it "
                          "with unsigned ones")
-    return (tags.get(258) or (1,))[0], tags.get(262) == 0  # BitsPerSample, WhiteIsZero
+    return bits, tags.get(262) == 0  # WhiteIsZero
 
 
 def _hidden(picture, bits: int):
