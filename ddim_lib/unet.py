@@ -256,7 +256,7 @@ class UNet(nn.Module):
                               self.noise[t].view(shape).to(x.dtype))
 
     def _levels(self, t: Tensor | int, n: int) -> Tensor | int:
-        """t as one int or as int64 of shape (n,); in 0..T in the v-form, which has a table of it."""
+        """t as one int or as int64 of shape (n,); in 0..T for the v-form, which has a table."""
         most = self.schedule.T if self.config.prediction_type == "v_prediction" else None
         t = arguments.plain(t)
         if not isinstance(t, Iterable):

@@ -414,7 +414,7 @@ OTHERS = [
     ({"sample_size": [32, 64]}, r"sample_size and dropout must be numbers, .*, got \[32, 64\]"),
     ({"block_out_channels": 128}, "block_out_channels a list of whole numbers .*, 128 and "),
     ({"block_out_channels": []}, "block_out_channels a list of whole numbers"),
-    ({"dropout": "no"}, "dropout must be numbers, .* 'no'"),
+    ({"dropout": "no"}, "dropout must be a number, got .no."),
 ]
 
 
