@@ -275,9 +275,9 @@ class FrechetDistance:
         self.classifier = classifier or load_extractor(space)
         extractor = _Features(self.classifier)
         # All pictures are here: in several processes it would gather the others', who have none.
-        self._metric = FrechetInceptionDistance(feature=extractor, reset_real_features=False,
-                                                sync_on_compute=False)
-        self._metric.to(device_of(self.classifier))
+        with torch.device(device_of(self.classifier)):  # whatever the default is
+            self._metric = FrechetInceptionDistance(feature=extractor, reset_real_features=False,
+                                                    sync_on_compute=False)
         if reference is None:
             self._restore(data_folder() / "stats" / f"{_REFERENCES[space]}.safetensors")
         else:
