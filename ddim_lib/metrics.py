@@ -17,13 +17,14 @@ pictures at the same n.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddim_lib.runtime import arguments
+from ddim_lib.runtime.networks import device_of, type_of
 from ddim_lib.storage.folders import data_folder
 from ddim_lib.storage.tensors import save_tensors
 from ddim_lib.weights import read_facts
@@ -97,6 +98,8 @@ class PixelComponents(nn.Module):
     @classmethod
     def fit(cls, images: Tensor, k: int = 60) -> PixelComponents:
         """The k principal components of these images, shape (N, C, H, W), N above k."""
+        arguments.batch("images", images)
+        k = arguments.whole("k", k)
         flat = images.flatten(1).double()
         if not 1 <= k < min(flat.shape):
             raise ValueError(f"k must be from 1 to {min(flat.shape) - 1} for images of shape "
@@ -115,7 +118,11 @@ class PixelComponents(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Coordinates, shape (N, k), of images of the fitted shape (N, C, H, W)."""
-        return (images.flatten(1) - self.mean) @ self.components
+        flat = images.flatten(1)
+        if flat.shape[1:] != self.mean.shape:
+            raise ValueError(f"images must have {len(self.mean)} numbers each, as those that were "
+                             f"fitted, got shape {tuple(images.shape)}")
+        return (flat - self.mean) @ self.components
 
 
 def load_classifier(device: str | torch.device = "cpu", space: str = "classifier"
@@ -130,8 +137,9 @@ def load_classifier(device: str | torch.device = "cpu", space: str = "classifier
     from safetensors.torch import load_file
 
     model = PhotoClassifier() if space == "photos" else DigitClassifier()
-    model.load_state_dict(load_file(_classifier_file(space)))
-    return model.to(device).eval()
+    # Assigned, so that it is float32 on the CPU whatever torch's defaults are.
+    model.load_state_dict(load_file(_classifier_file(space)), assign=True)
+    return model.to(arguments.device(device)).eval()
 
 
 def load_extractor(space: str, device: str | torch.device = "cpu") -> nn.Module:
@@ -143,22 +151,15 @@ def load_extractor(space: str, device: str | torch.device = "cpu") -> nn.Module:
     """
     from safetensors.torch import load_file
 
-    _check_space(space)
+    arguments.choice("space", space, SPACES)
     if space != "pixels":
         return load_classifier(device, space)
     stored = load_file(data_folder() / "stats" / "mnist-components.safetensors")
-    return PixelComponents(**stored).to(device).eval()
-
-
-def _check_space(space: str) -> None:
-    if space not in SPACES:
-        raise ValueError(f"space must be one of {', '.join(SPACES)}, got {space!r}")
+    return PixelComponents(**stored).to(arguments.device(device)).eval()
 
 
 def _classifier_file(space: str):
-    if space not in _CLASSIFIERS:
-        raise ValueError(f"space must be one of {', '.join(_CLASSIFIERS)} for a classifier, got "
-                         f"{space!r}")
+    arguments.choice("space", space, _CLASSIFIERS)
     return data_folder() / "weights" / f"{_CLASSIFIERS[space]}.safetensors"
 
 
@@ -170,7 +171,8 @@ def save_classifier(path, model: DigitClassifier, **facts) -> None:
         model: a :class:`DigitClassifier`.
         facts: anything JSON can hold.
     """
-    header = {"format": "ddim_lib classifier 1", **{k: json.dumps(v) for k, v in facts.items()}}
+    header = {"format": "ddim_lib classifier 1",
+              **{k: arguments.json_text(k, v) for k, v in facts.items()}}
     save_tensors(path, model.state_dict(), header)
 
 
@@ -183,6 +185,7 @@ def in_batches(function, images: Tensor, batch_size: int = 500) -> Tensor:
         images: shape (N, ...).
         batch_size: how many at a time.
     """
+    batch_size = arguments.whole("batch_size", batch_size, 1)
     return torch.cat([function(part) for part in images.split(batch_size)])
 
 
@@ -199,6 +202,7 @@ def confidence(images: Tensor, classifier: DigitClassifier | None = None) -> tup
     Returns:
         labels, int64, shape (N,); probabilities of those labels, shape (N,).
     """
+    arguments.batch("images", images)
     classifier = classifier or load_classifier(images.device)
     logits = in_batches(classifier, images.clamp(-1, 1))
     probability, label = F.softmax(logits, dim=1).max(dim=1)
@@ -217,7 +221,9 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = 3) -> tuple[float
         generated: features, shape (M, d), M above k; take M = N, both shares depend on them.
         k: which neighbour.
     """
+    k = arguments.whole("k", k, 1)
     for name, features in (("real", real), ("generated", generated)):
+        arguments.batch(name, features)
         if features.ndim != 2 or len(features) <= k:
             raise ValueError(f"{name} must have shape (N, d) with N above k = {k}, got "
                              f"{tuple(features.shape)}")
@@ -262,16 +268,16 @@ class FrechetDistance:
             raise ImportError("the Fréchet distance needs torchmetrics: "
                               'pip install "ddim-lib[train]"') from error
 
-        _check_space(space)
+        arguments.choice("space", space, SPACES)
         if reference is None and classifier is not None and not _is_shipped(classifier, space):
             raise ValueError("reference must be given with a classifier of one's own, got None: "
                              "the shipped statistics are of the shipped classifier's features")
         self.classifier = classifier or load_extractor(space)
         extractor = _Features(self.classifier)
         # All pictures are here: in several processes it would gather the others', who have none.
-        self._metric = FrechetInceptionDistance(feature=extractor, reset_real_features=False,
-                                                sync_on_compute=False)
-        self._metric.to(next(self.classifier.parameters()).device)
+        with torch.device(device_of(self.classifier)):  # whatever the default is
+            self._metric = FrechetInceptionDistance(feature=extractor, reset_real_features=False,
+                                                    sync_on_compute=False)
         if reference is None:
             self._restore(data_folder() / "stats" / f"{_REFERENCES[space]}.safetensors")
         else:
@@ -300,7 +306,7 @@ class FrechetDistance:
             facts: anything JSON can hold, stored with it.
         """
         tensors = {name: getattr(self._metric, name) for name in STATISTICS}
-        save_tensors(path, tensors, {k: json.dumps(v) for k, v in facts.items()})
+        save_tensors(path, tensors, {k: arguments.json_text(k, v) for k, v in facts.items()})
 
     def _restore(self, path) -> None:
         from safetensors.torch import load_file
@@ -310,6 +316,7 @@ class FrechetDistance:
             setattr(self._metric, name, value.to(device))
 
     def _add(self, images: Tensor, real: bool) -> None:
+        arguments.batch("reference" if real else "images", images)
         if len(images) < 2:
             raise ValueError(f"images must be at least 2 for a covariance, got {len(images)}")
         for part in images.split(500):
@@ -331,7 +338,9 @@ class _Features(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        return self.classifier.features(images.float())
+        features = self.classifier.features(images.to(type_of(self.classifier, torch.float32)))
+        arguments.finite("features of the classifier", features)
+        return features
 
 
 def classifier_facts(space: str = "classifier") -> dict:

@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from ddim_lib.pixels import to_uint8
+from ddim_lib.runtime import arguments
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -26,10 +27,11 @@ def tile(images: Tensor, columns: int, gap: int = 2) -> np.ndarray:
         columns: pictures a row; the last row is filled up with white.
         gap: white pixels between pictures.
     """
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise ValueError(f"images must have shape (N, 1 or 3, H, W), got {tuple(images.shape)}")
-    if columns < 1:
-        raise ValueError(f"columns must be at least 1, got {columns}")
+    arguments.images(images=images)
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
+        raise ValueError(f"images must have shape (N, 1 or 3, H, W) with N at least 1, got "
+                         f"{tuple(images.shape)}")
+    columns, gap = arguments.whole("columns", columns, 1), arguments.whole("gap", gap, 0)
     n, c, h, w = images.shape
     rows = -(-n // columns)
     sheet = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, c), 255, np.uint8)
@@ -54,7 +56,13 @@ def show(images: Tensor, columns: int = 8, *, scale: float = 0.75, title: str | 
     """
     import matplotlib.pyplot as plt
 
-    gap = 2
+    gap, columns = 2, arguments.whole("columns", columns, 1)
+    scale = arguments.number("scale", scale)
+    if not 0 < scale <= 20:
+        raise ValueError(f"scale must be in (0, 20] inches, got {scale}")
+    sheet = tile(images, columns, gap)
+    rows, heads = (None if names is None else arguments.items(name, names, "a list of names")
+                   for name, names in (("rows", rows), ("heads", heads)))
     h, w = images.shape[2] + gap, images.shape[3] + gap
     count = -(-len(images) // columns)
     for name, labels, wanted in (("rows", rows, count), ("heads", heads, columns)):
@@ -62,7 +70,7 @@ def show(images: Tensor, columns: int = 8, *, scale: float = 0.75, title: str | 
             raise ValueError(f"{name} must hold {wanted} names, got {len(labels)}")
     height = count * scale + 0.3 * (heads is not None) + 0.3 * (title is not None)
     fig, ax = plt.subplots(figsize=(columns * scale, height), layout="constrained")
-    ax.imshow(tile(images, columns, gap), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    ax.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     for side in ax.spines.values():
         side.set_visible(False)
     ax.tick_params(length=0, labelsize=9)
@@ -89,6 +97,12 @@ def curves(x: Sequence[float], ys: dict[str, Sequence[float]], *, xlabel: str, y
     """
     import matplotlib.pyplot as plt
 
+    x = arguments.items("x", x)
+    ys = {name: arguments.items(name, y) for name, y in ys.items()}
+    for name, y in ys.items():
+        if len(y) != len(x):
+            raise ValueError(f"{name} of ys must hold one value for each of x, {len(x)}, got "
+                             f"{len(y)}")
     fig, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
     styles = ("-", "--", "-.", ":")
     for i, (name, y) in enumerate(ys.items()):

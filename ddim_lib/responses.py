@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ddim_lib.runtime.arguments import number, whole
+from ddim_lib.runtime.networks import asked, device_of, shape_of
 from ddim_lib.sampling import Model, noise_from_seeds
 
 #: Half of the interval of amplitudes over which a response is measured.
@@ -33,7 +35,7 @@ def amplitude_response(model: Model, t: int, *, seeds: Sequence[int] = range(32)
         seeds: of z, one an image.
         shape: (C, H, W); where left out, the model's own ``image_shape``.
     """
-    z = noise_from_seeds(seeds, shape or model.image_shape)
+    z = noise_from_seeds(seeds, shape_of(model, shape))
     less, more = (_ask(model, c * z, t).square().mean().sqrt().cpu()
                   for c in (1 - STEP, 1 + STEP))
     return ((more - less) / (2 * STEP * z.square().mean().sqrt())).item()
@@ -50,7 +52,7 @@ def mean_response(model: Model, t: int, *, seeds: Sequence[int] = range(32),
     Args:
         model, t, seeds, shape: as in :func:`amplitude_response`.
     """
-    z = noise_from_seeds(seeds, shape or model.image_shape)
+    z = noise_from_seeds(seeds, shape_of(model, shape))
     step, slopes = 1 / math.sqrt(z[0, 0].numel()), []
     for channel in range(z.shape[1]):
         shift = torch.zeros_like(z)
@@ -73,11 +75,15 @@ def exact_mean_response(alpha_t: float, spread: float, pixels: int) -> float:
             pixels in [-1, 1].
         pixels: of one channel.
     """
+    alpha_t, spread = number("alpha_t", alpha_t), number("spread", spread)
+    pixels = whole("pixels", pixels, 1)
+    if not 0 < alpha_t < 1 or not 0 <= spread < math.inf:
+        raise ValueError(f"alpha_t must be in (0, 1) and spread at least 0, got {alpha_t} and "
+                         f"{spread}")
     return math.sqrt(1 - alpha_t) / (1 - alpha_t + alpha_t * spread**2 * pixels)
 
 
 def _ask(model: Model, x: Tensor, t: int) -> Tensor:
-    parameters = getattr(model, "parameters", None)
-    device = next(parameters()).device if parameters else x.device
-    x = x.to(device)
-    return model(x, torch.full((len(x),), t, device=device)).float()
+    device = device_of(model)
+    x, t = x.to(device), whole("t", t, 0)
+    return asked(model, x, torch.full((len(x),), t, device=device)).float()

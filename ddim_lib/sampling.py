@@ -7,22 +7,25 @@ chapters stand in the lines that begin with "Book:".
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ddim_lib.runtime import precision
+from ddim_lib.runtime import arguments, precision
+from ddim_lib.runtime.networks import asked, device_of, shape_of
 from ddim_lib.schedule import Schedule, pairs, timesteps
 
 #: What a sampler calls, ``model(x, t) -> eps``, x of shape (N, C, H, W), t int64 of shape (N,). One
 #: with labels has an attribute ``classes``, their number, and is called ``model(x, t, y)`` too, y
 #: int64 of shape (N,) in 0..classes, of which ``classes`` is "no label".
 Model = Callable[..., Tensor]
+
+_NOT_FINITE = ("model must return finite noise, got NaN or infinity (of weights that hold some, or "
+               "of numbers too large for their type)")
 
 
 def predict_x0(x_t: Tensor, eps: Tensor, alpha_t: float) -> Tensor:
@@ -34,7 +37,13 @@ def predict_x0(x_t: Tensor, eps: Tensor, alpha_t: float) -> Tensor:
         x_t: shape (N, C, H, W).
         eps: the same shape.
         alpha_t: of the level of x_t, in (0, 1].
+
+    Raises:
+        TypeError: x_t or eps is not in floating point.
+        ValueError: their shapes differ, or alpha_t lies outside.
     """
+    arguments.images(x_t=x_t, eps=eps)
+    alpha_t, = _rising(alpha_t=alpha_t)
     return (x_t - math.sqrt(1 - alpha_t) * eps) / math.sqrt(alpha_t)
 
 
@@ -47,7 +56,13 @@ def sigma(alpha_t: float, alpha_s: float, eta: float) -> float:
         alpha_t: where the step starts, in (0, 1).
         alpha_s: where it ends, in (alpha_t, 1].
         eta: 0 is DDIM, 1 is DDPM.
+
+    Raises:
+        ValueError: the two alphas lie outside, or eta is no number of at least 0.
     """
+    alpha_t, alpha_s = _rising(alpha_t=alpha_t, alpha_s=alpha_s)
+    _rising(clean=False, alpha_t=alpha_t)
+    eta = _check_eta(eta, hat=False)
     return eta * math.sqrt((1 - alpha_s) / (1 - alpha_t)) * math.sqrt(1 - alpha_t / alpha_s)
 
 
@@ -72,9 +87,12 @@ def step(x0: Tensor, eps: Tensor, alpha_t: float, alpha_s: float,
             used where alpha_s = 1: the last transition adds no noise.
 
     Raises:
+        TypeError: x0, eps or z is not in floating point.
         ValueError: 1 - alpha_s - sigma^2 < 0 (eta too large for these two levels), or
-            z is missing.
+            z is missing, or the shapes differ.
     """
+    arguments.images(x0=x0, eps=eps, **({} if z is None else {"z": z}))
+    alpha_t, alpha_s = _rising(alpha_t=alpha_t, alpha_s=alpha_s)
     inside, outside = _sigmas(alpha_t, alpha_s, eta)  # both are sigma, but for "hat"
     if outside == 0:
         z = 0.0
@@ -95,14 +113,14 @@ def coefficients(alpha_t: float, alpha_s: float, eta: float | str) -> tuple[floa
         ValueError: eta is no number of at least 0 and not "hat", or 1 - alpha_s - sigma^2
             is negative.
     """
+    alpha_t, alpha_s = _rising(alpha_t=alpha_t, alpha_s=alpha_s)
     inside, outside = _sigmas(alpha_t, alpha_s, eta)
     return _root(1 - alpha_s - inside**2), outside
 
 
 def _sigmas(alpha_t: float, alpha_s: float, eta: float | str) -> tuple[float, float]:
     """The sigma under the root of eq. 12 and that before z, where eta is possible."""
-    if eta != "hat" and (isinstance(eta, str) or not (math.isfinite(eta) and eta >= 0)):
-        raise ValueError(f'eta must be a number of at least 0, or "hat", got {eta!r}')
+    eta = _check_eta(eta)
     inside = sigma(alpha_t, alpha_s, 1.0 if eta == "hat" else eta)
     outside = math.sqrt(1 - alpha_t / alpha_s) if eta == "hat" else inside
     variance = 1 - alpha_s - inside**2
@@ -112,6 +130,31 @@ def _sigmas(alpha_t: float, alpha_s: float, eta: float | str) -> tuple[float, fl
                          f"alpha_s = {alpha_s:.4g}")
     # The last transition ends at the picture: sigma-hat would leave noise in it.
     return inside, 0.0 if alpha_s == 1 else outside
+
+
+def _check_eta(eta: float | str, hat: bool = True) -> float | str:
+    if hat and isinstance(eta, str) and eta == "hat":
+        return eta
+    wanted = "a number of at least 0" + ', or "hat"' * hat
+    found = arguments.number("eta", eta, wanted)
+    if not 0 <= found < math.inf:
+        raise ValueError(f"eta must be {wanted}, got {eta!r}")
+    return found
+
+
+def _rising(clean: bool = True, **alphas: float) -> list[float]:
+    """Alphas of levels with ever less noise, as numbers: above 0, at most 1, none below the last.
+
+    Where not ``clean``, none is 1 and no two are equal.
+    """
+    found = [arguments.number(name, value) for name, value in alphas.items()]
+    before, last = 0.0, "0"
+    for name, value in zip(alphas, found, strict=True):
+        if not (before < value < 1 or clean and 0 < value <= 1 and before <= value):
+            raise ValueError(f"{name} must be above 0, {'at most' if clean else 'below'} 1 and "
+                             f"{'not below' if clean else 'above'} {last}, got {value}")
+        before, last = value, f"{name} = {value}"
+    return found
 
 
 def _root(variance: float) -> float:
@@ -124,7 +167,13 @@ def noise_in(x_t: Tensor, x0: Tensor, alpha_t: float) -> Tensor:
     Args:
         x_t, x0: the same shape (N, C, H, W).
         alpha_t: of the level of x_t, in (0, 1).
+
+    Raises:
+        TypeError: x_t or x0 is not in floating point.
+        ValueError: their shapes differ, or alpha_t lies outside.
     """
+    arguments.images(x_t=x_t, x0=x0)
+    alpha_t, = _rising(clean=False, alpha_t=alpha_t)
     return (x_t - math.sqrt(alpha_t) * x0) / math.sqrt(1 - alpha_t)
 
 
@@ -143,9 +192,14 @@ def extrapolate_x0(x0: Tensor, x0_before: Tensor, alpha_before: float, alpha_t: 
         x0: the prediction at t, shape (N, C, H, W).
         x0_before: the one at the level before it, the same shape.
         alpha_before, alpha_t, alpha_s: 0 < alpha_before < alpha_t < alpha_s < 1.
+
+    Raises:
+        TypeError: x0 or x0_before is not in floating point.
+        ValueError: their shapes differ, or the alphas are not so.
     """
-    before, now, after = (math.log(alpha / (1 - alpha)) / 2
-                          for alpha in (alpha_before, alpha_t, alpha_s))
+    arguments.images(x0=x0, x0_before=x0_before)
+    alphas = _rising(clean=False, alpha_before=alpha_before, alpha_t=alpha_t, alpha_s=alpha_s)
+    before, now, after = (math.log(alpha / (1 - alpha)) / 2 for alpha in alphas)
     return x0 + (after - now) / (2 * (now - before)) * (x0 - x0_before)
 
 
@@ -164,7 +218,13 @@ def guide(eps_uncond: Tensor, eps_cond: Tensor, guidance: float) -> Tensor:
         eps_uncond: eps(x_t, t), shape (N, C, H, W).
         eps_cond: eps(x_t, t, y), the same shape.
         guidance: w.
+
+    Raises:
+        TypeError: the one or the other noise is not in floating point.
+        ValueError: their shapes differ, or w is no number.
     """
+    arguments.images(eps_uncond=eps_uncond, eps_cond=eps_cond)
+    guidance = arguments.number("guidance", guidance)
     return eps_uncond + guidance * (eps_cond - eps_uncond)
 
 
@@ -239,20 +299,22 @@ def _walks(model, schedule, *, steps, spacing, seeds, x_T, labels, guidance, sha
     The arguments are those of :func:`sample_iter`.
     """
     transitions = pairs(timesteps(schedule, steps, spacing))
+    eta = _check_eta(eta)
     for t, s in transitions:  # an impossible eta is told before the first network call
         coefficients(schedule.at(t), schedule.at(s), eta)
+    order, clip = arguments.plain(order), arguments.flag("clip", clip)
     if order not in (1, 2):
-        raise ValueError(f"order must be 1 or 2, got {order!r}")
+        raise ValueError(f"order must be 1 or 2, got {arguments.shown(order)}")
     if order == 2 and eta != 0:
         raise ValueError(f"eta must be 0 where order is 2, got {eta!r}")
     device = _device(model, device)
     seeds = _check_start(seeds, x_T)
     n = len(seeds) if x_T is None else len(x_T)
-    labels = _check_labels(model, labels, n, guidance)
+    labels, guidance = _check_labels(model, labels, n, guidance)
     chosen = precision.resolve(autocast, device)
     if seeds is None and eta != 0:
         raise ValueError("seeds must be given where eta is not 0, got None")
-    shape = _shape(model, shape) if x_T is None else tuple(x_T.shape[1:])
+    shape = shape_of(model, shape) if x_T is None else tuple(x_T.shape[1:])
 
     def walk(part: slice) -> Iterator[Step]:
         own = None if seeds is None else seeds[part]
@@ -306,8 +368,7 @@ def sample(model: Model, schedule: Schedule, *, steps: int | Sequence[int] = 50,
         options: ``shape``, ``eta``, ``order``, ``clip``, ``autocast``, ``device``, as in
             :func:`sample_iter`.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    batch_size = arguments.whole("batch_size", batch_size, 1)
     n, transitions, walk = _walks(model, schedule, steps=steps, seeds=seeds, x_T=x_T,
                                   spacing=spacing, labels=labels, guidance=guidance, **options)
     done = []
@@ -316,7 +377,10 @@ def sample(model: Model, schedule: Schedule, *, steps: int | Sequence[int] = 50,
             for last in walk(slice(i, i + batch_size)):
                 bar.update(last.t > 0)
             done.append(last.x.cpu())
-    return torch.cat(done)
+    pictures = torch.cat(done)
+    if not pictures.isfinite().all():  # of other devices, whose every answer would be waited for
+        raise ValueError(_NOT_FINITE)
+    return pictures
 
 
 def noise_from_seeds(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
@@ -327,18 +391,26 @@ def noise_from_seeds(seeds: Sequence[int], shape: tuple[int, ...]) -> Tensor:
     Args:
         seeds: whole numbers in 0..2^32-1.
         shape: of one image, (C, H, W).
+
+    Raises:
+        ValueError: no seed, or one that is no such number; a shape that is none.
     """
-    seeds = _check_seeds(seeds)
-    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    seeds, shape = _check_seeds(seeds), arguments.wholes("shape", shape, 1)
+    return torch.stack([_normal(shape, torch.Generator("cpu").manual_seed(seed))
                         for seed in seeds])
+
+
+def _normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
+    # Type and place are named: torch's defaults may be others, and then the bits would be.
+    return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
 
 
 def _step_noise(seeds: list[int], shape: tuple[int, ...]) -> Callable[[], Tensor]:
     """A source of z: each call draws the next one, image by image, from its own seed."""
     # A stream of its own for each seed: with the seed itself the first z would be x_T.
     streams = [int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]) for seed in seeds]
-    generators = [torch.Generator().manual_seed(seed) for seed in streams]
-    return lambda: torch.stack([torch.randn(shape, generator=g) for g in generators])
+    generators = [torch.Generator("cpu").manual_seed(seed) for seed in streams]
+    return lambda: torch.stack([_normal(shape, g) for g in generators])
 
 
 def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequence[int] = 100,
@@ -365,12 +437,12 @@ def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequenc
     Returns:
         x at the last level of the subsequence, shape (N, C, H, W), on x0's device.
     """
-    if convention not in ("source", "destination"):
-        raise ValueError(f"convention must be source or destination, got {convention!r}")
+    arguments.choice("convention", convention, ("source", "destination"))
+    arguments.batch("x0", x0)
     taus = timesteps(schedule, steps, spacing)
     device = _device(model, device)
     network = _network(model, precision.resolve(autocast, device), device,
-                       _check_labels(model, labels, len(x0), guidance), guidance)
+                       *_check_labels(model, labels, len(x0), guidance))
     x = x0.to(device)
     for t, s in reversed(pairs(taus)):
         alpha_s, alpha_t = schedule.at(s), schedule.at(t)
@@ -387,9 +459,13 @@ def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
     Args:
         x, y: the same shape (N, ...); each image is one vector.
         weight: a number in [0, 1].
+
+    Raises:
+        TypeError: x or y is not in floating point.
+        ValueError: their shapes differ, or weight lies outside.
     """
-    if x.shape != y.shape:
-        raise ValueError(f"y must have the shape of x, {tuple(x.shape)}, got {tuple(y.shape)}")
+    arguments.images(x=x, y=y)
+    weight = arguments.number("weight", weight)
     if not 0 <= weight <= 1:
         raise ValueError(f"weight must be in [0, 1], got {weight}")
     a, b = x.flatten(1).double(), y.flatten(1).double()
@@ -406,6 +482,8 @@ def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
 
 def _check_start(seeds: Sequence[int] | None, x_T: Tensor | None) -> list[int] | None:
     """What a walk starts from: seeds, x_T, or both of one length."""
+    if x_T is not None:
+        arguments.batch("x_T", x_T)
     if seeds is None:
         if x_T is None:
             raise ValueError("seeds or x_T must be given, got neither")
@@ -417,56 +495,39 @@ def _check_start(seeds: Sequence[int] | None, x_T: Tensor | None) -> list[int] |
 
 
 def _check_seeds(seeds: Sequence[int]) -> list[int]:
-    seeds = [seed.item() if isinstance(seed, Tensor) else seed for seed in seeds]
+    # torch's generator on the CPU looks at the low 32 bits alone.
+    seeds = arguments.wholes("seeds", seeds, 0, 2**32 - 1)
     if not seeds:
         raise ValueError("seeds must name at least one image, got an empty list")
-    for seed in seeds:
-        # torch's generator on the CPU looks at the low 32 bits alone.
-        if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
-            raise ValueError(f"every seed must be a whole number in 0..2^32-1, got {seed!r}")
-    return [int(seed) for seed in seeds]
-
-
-def _shape(model: Model, shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
-    shape = shape or getattr(model, "image_shape", None)
-    if shape is None:
-        raise ValueError("shape must be given as (C, H, W): this model has no image_shape")
-    return tuple(shape)
+    return seeds
 
 
 def _device(model: Model, device: str | torch.device | None) -> torch.device:
-    if device is not None:
-        return torch.device(device)
-    if isinstance(model, nn.Module):
-        for parameter in model.parameters():
-            return parameter.device
-    return torch.device("cpu")
+    return device_of(model) if device is None else arguments.device(device)
 
 
 def _check_labels(model: Model, labels: int | Sequence[int | None] | Tensor | None, n: int,
-                  guidance: float) -> list[int | None] | None:
-    """One label an image, None where none are asked for."""
-    if isinstance(guidance, str) or not (math.isfinite(guidance) and guidance >= 0):
+                  guidance: float) -> tuple[list[int | None] | None, float]:
+    """One label an image, None where none are asked for; and w as a plain number."""
+    guidance = arguments.number("guidance", guidance, "a finite number of at least 0")
+    if not 0 <= guidance < math.inf:
         raise ValueError(f"guidance must be a finite number of at least 0, got {guidance!r}")
     if labels is None:
         if guidance != 1:
             raise ValueError(f"labels must be given where guidance is not 1, got None with "
                              f"guidance = {guidance}")
-        return None
+        return None, guidance
     classes = getattr(model, "classes", 0)
     if not classes:
         raise ValueError(f"labels must be None for a model without labels, one that has no "
-                         f"attribute classes above 0, got {labels!r}")
-    if isinstance(labels, Tensor):
-        labels = labels.tolist()
-    labels = [labels] * n if isinstance(labels, Integral) else list(labels)
+                         f"attribute classes above 0, got {arguments.shown(labels)}")
+    labels = arguments.plain(labels)
+    labels = [labels] * n if not isinstance(labels, Iterable) else arguments.items("labels", labels)
     if len(labels) != n:
         raise ValueError(f"labels must be one an image, {n}, got {len(labels)}")
-    for label in labels:
-        if label is not None and not (isinstance(label, Integral) and 0 <= label < classes):
-            raise ValueError(f"every label must be a whole number in 0..{classes - 1}, or None, "
-                             f"got {label!r}")
-    return labels
+    return [None if label is None else arguments.whole("every entry of labels", label, 0,
+                                                       classes - 1, instead=", or None")
+            for label in labels], guidance
 
 
 def _network(model: Model, chosen: str, device: torch.device, labels: list[int | None] | None,
@@ -474,7 +535,7 @@ def _network(model: Model, chosen: str, device: torch.device, labels: list[int |
     """The model as a walk asks it: without gradients or dropout, one t for all, eps as x is."""
     y, copies = (), 1
     if labels is not None and guidance != 0:
-        known = [model.classes if label is None else int(label) for label in labels]
+        known = [model.classes if label is None else label for label in labels]
         if guidance != 1:
             known, copies = [model.classes] * len(known) + known, 2
         y = (torch.tensor(known, device=device),)
@@ -483,7 +544,9 @@ def _network(model: Model, chosen: str, device: torch.device, labels: list[int |
         both = torch.cat([x, x]) if copies == 2 else x
         levels = torch.full((len(both),), t, device=x.device)
         with _evaluating(model), torch.no_grad(), precision.computing_in(chosen, device):
-            eps = model(both, levels, *y).to(x.dtype)
+            eps = asked(model, both, levels, *y).to(x.dtype)
+        if x.device.type == "cpu" and not eps.isfinite().all():
+            raise ValueError(f"{_NOT_FINITE} at t = {t}")
         return guide(*eps.chunk(2), guidance) if copies == 2 else eps
 
     return network

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 
 import torch
 from torch import Tensor
+
+from ddim_lib.runtime import arguments
 
 SPACINGS = ("leading", "trailing", "quadratic", "log-snr")
 
@@ -77,9 +78,7 @@ class Schedule:
 
     def at(self, t: int) -> float:
         """alpha_t as a Python float, for t in 0..T."""
-        if not isinstance(t, Integral) or not 0 <= t <= self.T:
-            raise ValueError(f"t must be a whole number in 0..{self.T}, got {t!r}")
-        return self.alpha[int(t)].item()
+        return self.alpha[arguments.whole("t", t, 0, self.T)].item()
 
     def add_noise(self, x0: Tensor, t: int | Tensor, noise: Tensor) -> Tensor:
         """Noise pictures to their levels (DDIM eq. 4)::
@@ -90,24 +89,21 @@ class Schedule:
 
         Args:
             x0: images, shape (N, C, H, W), in [-1, 1].
-            t: one level for all (int) or one an image (int64, shape (N,)), in 0..T.
+            t: one level for all (int) or one an image (whole numbers, shape (N,)), in 0..T.
             noise: standard normal, the shape of x0.
+
+        Raises:
+            TypeError: x0 or noise is not in floating point.
+            ValueError: noise has another shape, or t is not such a level.
         """
-        if noise.shape != x0.shape:
-            raise ValueError(f"noise must have the shape of x0, {tuple(x0.shape)}, "
-                             f"got {tuple(noise.shape)}")
-        if isinstance(t, Integral):
+        arguments.images(x0=x0, noise=noise)
+        t = arguments.plain(t)
+        if not isinstance(t, Iterable):
             a = self.at(t)
             return math.sqrt(a) * x0 + math.sqrt(1 - a) * noise
-        if t.shape != x0.shape[:1]:
-            raise ValueError(f"t must be an int or have shape ({x0.shape[0]},), "
-                             f"got {tuple(t.shape)}")
-        # The device's own copy of the table, and no range check on a GPU: an
-        # index out of range fails there by itself, a check would stall the loop.
-        if t.device.type == "cpu" and not ((t >= 0) & (t <= self.T)).all():
-            raise ValueError(f"t must be a whole number in 0..{self.T}, got "
-                             f"{t.min().item()}..{t.max().item()}")
-        a = self._table(t.device)[t].view(-1, *[1] * (x0.ndim - 1))
+        t = arguments.levels("t", t, len(x0), self.T)
+        # The device's own copy of the table; an index out of range fails there by itself.
+        a = self._table(x0.device)[t.to(x0.device)].view(-1, *[1] * (x0.ndim - 1))
         return a.sqrt().to(x0.dtype) * x0 + (1 - a).sqrt().to(x0.dtype) * noise
 
     def signal(self, t: Tensor, ndim: int) -> Tensor:
@@ -141,11 +137,13 @@ def linear(T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> S
         beta_start: beta_1, in (0, 1).
         beta_end: beta_T, in (0, 1), at least beta_start.
     """
-    _check_T(T)
+    T = arguments.whole("T", T, 1)
+    beta_start = arguments.number("beta_start", beta_start)
+    beta_end = arguments.number("beta_end", beta_end)
     if not 0 < beta_start <= beta_end < 1:
         raise ValueError(f"betas must satisfy 0 < beta_start <= beta_end < 1, "
                          f"got {beta_start} and {beta_end}")
-    beta = torch.linspace(beta_start, beta_end, T, dtype=torch.float64)
+    beta = torch.linspace(beta_start, beta_end, T, dtype=torch.float64, device="cpu")
     return _from_beta(beta, "linear", {"T": T, "beta_start": beta_start, "beta_end": beta_end})
 
 
@@ -159,11 +157,13 @@ def cosine(T: int = 1000, offset: float = 0.008, max_beta: float = 0.999) -> Sch
         offset: at least 0; it keeps the first beta from being tiny.
         max_beta: in (0, 1); no beta is larger, or the last alpha would be zero.
     """
-    _check_T(T)
-    if not (offset >= 0 and 0 < max_beta < 1):
+    T = arguments.whole("T", T, 1)
+    offset = arguments.number("offset", offset)
+    max_beta = arguments.number("max_beta", max_beta)
+    if not (0 <= offset < math.inf and 0 < max_beta < 1):
         raise ValueError(f"offset must be at least 0 and max_beta in (0, 1), "
                          f"got {offset} and {max_beta}")
-    t = torch.arange(T + 1, dtype=torch.float64) / T
+    t = torch.arange(T + 1, dtype=torch.float64, device="cpu") / T
     f = torch.cos((t + offset) / (1 + offset) * math.pi / 2) ** 2
     beta = (1 - f[1:] / f[:-1]).clamp(max=max_beta)
     return _from_beta(beta, "cosine", {"T": T, "offset": offset, "max_beta": max_beta})
@@ -187,13 +187,13 @@ def from_dict(stored: dict) -> Schedule:
 
 
 def _from_beta(beta: Tensor, name: str, parameters: dict) -> Schedule:
-    alpha = torch.cat([torch.ones(1, dtype=torch.float64), torch.cumprod(1 - beta, 0)])
-    return Schedule(alpha, name, tuple(parameters.items()))
-
-
-def _check_T(T: int) -> None:
-    if not isinstance(T, int) or isinstance(T, bool) or T < 1:
-        raise ValueError(f"T must be a whole number of at least 1, got {T!r}")
+    one = torch.ones(1, dtype=torch.float64, device="cpu")
+    alpha = torch.cat([one, torch.cumprod(1 - beta, 0)])
+    try:
+        return Schedule(alpha, name, tuple(parameters.items()))
+    except ValueError as error:  # a beta that float64 cannot tell from 0 or 1, or too many of them
+        told = ", ".join(f"{key} = {value}" for key, value in parameters.items())
+        raise ValueError(f"no schedule has {told}: {error}") from error
 
 
 def timesteps(T: int | Schedule, steps: int | Sequence[int],
@@ -219,16 +219,13 @@ def timesteps(T: int | Schedule, steps: int | Sequence[int],
         ValueError: more steps than T, fewer than 1, a list that does not increase
             strictly inside 1..T, an unknown spacing, ``"log-snr"`` without the schedule.
     """
-    schedule, T = (T, T.T) if isinstance(T, Schedule) else (None, T)
-    _check_T(T)
-    if spacing not in SPACINGS:
-        raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {spacing!r}")
-    if isinstance(steps, Iterable):
-        return _own_list(T, steps)
-    if not isinstance(steps, Integral) or isinstance(steps, bool) or not 1 <= steps <= T:
-        raise ValueError(f"steps must be a whole number in 1..{T} (the schedule has T = {T}), or "
-                         f"a list of timesteps, got {steps!r}")
-    steps = int(steps)
+    schedule, T = (T, T.T) if isinstance(T, Schedule) else (None, arguments.whole("T", T, 1))
+    arguments.choice("spacing", spacing, SPACINGS)
+    steps = arguments.plain(steps)
+    if isinstance(steps, Iterable) and not isinstance(steps, str):
+        return _increasing("steps", steps, T)
+    steps = arguments.whole("steps", steps, 1, T, instead=f" (the schedule has T = {T}), or a list "
+                                                          "of timesteps")
     if spacing == "trailing":
         return [T * i // steps for i in range(1, steps + 1)]
     if spacing == "leading":
@@ -237,26 +234,24 @@ def timesteps(T: int | Schedule, steps: int | Sequence[int],
         if schedule is None:
             raise ValueError(f"T must be the schedule where spacing is log-snr, got {T}")
         table = schedule.half_log_snr()
-        wanted = torch.linspace(table[-1], table[0], steps, dtype=torch.float64)
+        wanted = torch.linspace(table[-1].item(), table[0].item(), steps, dtype=torch.float64,
+                                device=table.device)
         return sorted({int((table - value).abs().argmin()) + 1 for value in wanted})
-    root = torch.linspace(0, math.sqrt(0.8 * T), steps, dtype=torch.float64)
+    root = torch.linspace(0, math.sqrt(0.8 * T), steps, dtype=torch.float64, device="cpu")
     # The small addition keeps floor() from turning an exact 800 into 799.
     labels = (root**2 + 1e-9).floor().long().tolist()
     return sorted({label + 1 for label in labels})
 
 
-def _own_list(T: int, taus: Sequence[int]) -> list[int]:
-    taus = [t.item() if isinstance(t, Tensor) else t for t in taus]
-    taus = [int(t) if isinstance(t, float) and t.is_integer() else t for t in taus]
+def _increasing(name: str, taus: Sequence[int], T: int | None = None) -> list[int]:
+    taus = [int(t) if isinstance(t, float) and t.is_integer() else t  # linspace gives such
+            for t in arguments.items(name, taus, "a list of timesteps")]
     if not taus:
-        raise ValueError("steps must name at least one timestep, got an empty list")
-    for t in taus:
-        if not isinstance(t, Integral) or isinstance(t, bool) or not 1 <= t <= T:
-            raise ValueError(f"every timestep must be a whole number in 1..{T}, got {t!r}")
-    taus = [int(t) for t in taus]
+        raise ValueError(f"{name} must name at least one timestep, got an empty list")
+    taus = arguments.wholes(name, taus, 1, T)
     for a, b in zip(taus, taus[1:], strict=False):
         if b <= a:
-            raise ValueError(f"timesteps must increase strictly, got {a} before {b}")
+            raise ValueError(f"{name} must increase strictly, got {a} before {b}")
     return taus
 
 
@@ -268,6 +263,9 @@ def pairs(taus: Sequence[int]) -> list[tuple[int, int]]:
 
     Args:
         taus: the levels of :func:`timesteps`, strictly increasing.
+
+    Raises:
+        ValueError: they are none, or do not increase.
     """
-    ends = [0, *taus]
+    ends = [0, *_increasing("taus", taus)]
     return [(ends[i], ends[i - 1]) for i in range(len(ends) - 1, 0, -1)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -21,8 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from ddim_lib.pixels import to_float
-from ddim_lib.runtime import precision
+from ddim_lib.runtime import arguments, precision
 from ddim_lib.runtime.interrupts import stop_requests
+from ddim_lib.runtime.networks import asked
 from ddim_lib.runtime.processes import (
     average,
     broadcast,
@@ -70,29 +72,33 @@ def noise_prediction_loss(model: nn.Module, schedule: Schedule, x0: Tensor,
         the learning rate.)
 
     Raises:
-        ValueError: another weight, or mean_weight is below 0.
+        TypeError: x0 is not in floating point, or the network answers with no tensor.
+        ValueError: another weight, or mean_weight is below 0; no image; the network's answer has
+            not the shape of x0.
     """
-    _check_mean_weight(mean_weight)
-    if weight not in LOSS_WEIGHTS:
-        raise ValueError(f"weight must be one of {', '.join(LOSS_WEIGHTS)}, got {weight!r}")
+    arguments.batch("x0", x0)
+    mean_weight = _check_mean_weight(mean_weight)
+    arguments.choice("weight", weight, LOSS_WEIGHTS)
     return _squared_error(model, schedule, x0, *_drawn(schedule, x0, generator), weight,
                           mean_weight, y)
 
 
-def _check_mean_weight(mean_weight: float) -> None:
-    if not 0 <= mean_weight < math.inf:
-        raise ValueError(f"mean_weight must be at least 0, got {mean_weight}")
+def _check_mean_weight(mean_weight: float) -> float:
+    found = arguments.number("mean_weight", mean_weight, "at least 0")
+    if not 0 <= found < math.inf:
+        raise ValueError(f"mean_weight must be at least 0, got {found}")
+    return found
 
 
 def _drawn(schedule: Schedule, x0: Tensor, generator: torch.Generator | None):
     t = torch.randint(1, schedule.T + 1, (len(x0),), device=x0.device, generator=generator)
-    return t, torch.randn(x0.shape, device=x0.device, generator=generator)
+    return t, torch.randn(x0.shape, dtype=torch.float32, device=x0.device, generator=generator)
 
 
 def _squared_error(model: nn.Module, schedule: Schedule, x0: Tensor, t: Tensor, eps: Tensor,
                    weight: str = "1", mean_weight: float = 0.0, y: Tensor | None = None) -> Tensor:
     x_t = schedule.add_noise(x0, t, eps)
-    error = model(x_t, t, *(() if y is None else (y,))).float() - eps
+    error = asked(model, x_t, t, *(() if y is None else (y,))).float() - eps
     if weight == "1/alpha":
         # The same picture seen as noise or as velocity: eps - eps_theta = sqrt(alpha) (v - F).
         # The root divides before the square, which would lose digits where alpha is small.
@@ -144,21 +150,19 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(self.betas))
-        for name in ("steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("lr", "grad_clip"):
-            if not getattr(self, name) > 0:
+        arguments.plain_fields(self)
+        for name, lowest in (("steps", 1), ("batch_size", 1), ("warmup", 0)):
+            arguments.whole(name, getattr(self, name), lowest)
+        arguments.whole("seed", self.seed, 0, 2**32 - 1)
+        for name, most in (("lr", sys.float_info.max), ("grad_clip", math.inf)):
+            if not 0 < getattr(self, name) <= most:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        if self.warmup < 0:
-            raise ValueError(f"warmup must be at least 0, got {self.warmup}")
         for name in ("ema_decay", "label_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
-        if self.loss_weight not in LOSS_WEIGHTS:
-            raise ValueError(f"loss_weight must be one of {', '.join(LOSS_WEIGHTS)}, got "
-                             f"{self.loss_weight!r}")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas must be two numbers in [0, 1), got {self.betas}")
+        arguments.choice("loss_weight", self.loss_weight, LOSS_WEIGHTS)
         _check_mean_weight(self.mean_weight)
         precision.check(self.autocast)
 
@@ -170,10 +174,11 @@ def _check_labels(labels: Tensor | None, n: int, classes: int) -> None:
         return
     if not classes:
         raise ValueError("labels must be None for a network without labels, got "
-                         f"{labels.dtype} of shape {tuple(labels.shape)}")
-    if labels.dtype not in (torch.int64, torch.uint8) or labels.shape != (n,):
+                         f"{arguments.shown(labels)}")
+    if not isinstance(labels, Tensor) or labels.dtype not in (torch.int64, torch.uint8) \
+            or labels.shape != (n,):
         raise ValueError(f"labels must be int64 or uint8 of shape ({n},), one an image, got "
-                         f"{labels.dtype} of shape {tuple(labels.shape)}")
+                         f" {arguments.shown(labels)}")
     for value in (labels.min().item(), labels.max().item()):
         if not 0 <= value < classes:
             raise ValueError(f"labels must be in 0..{classes - 1} for this network, got {value}")
@@ -214,10 +219,11 @@ class Trainer:
             kept on the device.
 
     Raises:
-        ValueError: the network computes with another schedule, has labels and gets none or the
-            other way round, batch_size is not divisible by the number of processes, or the
-            processes differ in configuration, network, schedule, images or labels. (Weights may
-            differ: the first one's are taken.)
+        TypeError: images are not such a tensor.
+        ValueError: the weights are in half precision, the network computes with another schedule,
+            has labels and gets none or the other way round, batch_size is not divisible by the
+            number of processes, or the processes differ in configuration, network, schedule,
+            images or labels. (Weights may differ: the first one's are taken.)
 
     Attributes:
         ema: a copy of the network with the averaged weights: the one to sample with.
@@ -230,16 +236,22 @@ class Trainer:
     def __init__(self, model: nn.Module, schedule: Schedule, images: Tensor,
                  config: TrainingConfig, device: str | torch.device | None = None,
                  labels: Tensor | None = None):
-        if images.dtype != torch.uint8 or images.ndim != 4:
-            raise TypeError(f"images must be uint8 of shape (N, C, H, W), got {images.dtype} "
-                            f"of shape {tuple(images.shape)}")
+        if not isinstance(images, Tensor) or images.dtype != torch.uint8 or images.ndim != 4:
+            raise TypeError(f"images must be a uint8 tensor of shape (N, C, H, W), got "
+                            f"{arguments.shown(images)}")
         if len(images) < config.batch_size:
             raise ValueError(f"batch_size must be at most the number of images, {len(images)}, "
                              f"got {config.batch_size}")
         if isinstance(model, UNet):
             model.check_schedule(schedule)
+        for name, weight in model.named_parameters():
+            # Steps of a small rate round to nothing there, in the weights and in their average.
+            if weight.dtype in (torch.float16, torch.bfloat16):
+                raise ValueError(f"model must have float32 or float64 weights to be trained, got "
+                                 f"{weight.dtype} in {name}; autocast computes in half of that")
         _check_labels(labels, len(images), getattr(model, "classes", 0))
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        default = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = arguments.device(default if device is None else device)
         self.config, self.schedule, self.step = config, schedule, 0
         self.record, self.seconds = [], 0.0
         self._pending = (0.0, 0)  # sum and number of the losses since the last entry
@@ -282,7 +294,7 @@ class Trainer:
         """
         x0 = to_float(self.images[self._positions()])
         if self.config.flip:
-            mirror = torch.rand(len(x0), device=self.device, generator=self.generator) < 0.5
+            mirror = self._uniform(len(x0)) < 0.5
             x0 = torch.where(mirror[:, None, None, None], x0.flip(3), x0)
         return x0
 
@@ -292,17 +304,18 @@ class Trainer:
         per_epoch = len(self.images) // size
         epoch, position = divmod(self.step, per_epoch)
         if epoch != self._epoch:
-            order = torch.Generator().manual_seed(self.config.seed * 1_000_003 + epoch)
-            self._order = torch.randperm(len(self.images), generator=order).to(self.device)
+            order = torch.Generator("cpu").manual_seed(self.config.seed * 1_000_003 + epoch)
+            self._order = torch.randperm(len(self.images), generator=order,
+                                         device="cpu").to(self.device)
             self._epoch = epoch
         return self._order[position * size:(position + 1) * size]
 
+    def _uniform(self, n: int) -> Tensor:
+        return torch.rand(n, dtype=torch.float32, device=self.device, generator=self.generator)
+
     def train(self, until: int | None = None) -> Iterator[Progress]:
         """Gradient steps up to number ``until`` (the end where left out), one yield each."""
-        until = self.config.steps if until is None else until
-        if until > self.config.steps:
-            raise ValueError(f"until must be at most the run's {self.config.steps} steps, "
-                             f"got {until}")
+        until = self._until(until)
         parameters = list(self.model.parameters())
         averages = list(self.ema.parameters())
         self.model.train()
@@ -322,7 +335,14 @@ class Trainer:
             self.step += 1
             decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
             torch._foreach_lerp_(averages, [p.detach() for p in parameters], 1 - decay)
+            for kept, own in zip(self.ema.buffers(), self.model.buffers(), strict=True):
+                kept.copy_(own.detach())  # a running mean or a counter is followed, not averaged
             yield Progress(self.step, loss)
+
+    def _until(self, until: int | None) -> int:
+        steps = self.config.steps
+        return steps if until is None else arguments.whole(
+            "until", until, 0, steps, instead=f", the run's {steps} steps")
 
     def _loss(self, x0: Tensor) -> Tensor:
         """Of this process's part; what is random is drawn for the whole batch, then cut."""
@@ -338,8 +358,7 @@ class Trainer:
     def _some_labels(self) -> Tensor:
         """The labels of the present step's images, some of them left out."""
         y = self.labels[self._positions()]
-        left_out = torch.rand(len(y), device=self.device,
-                              generator=self.generator) < self.config.label_dropout
+        left_out = self._uniform(len(y)) < self.config.label_dropout
         return torch.where(left_out, self.model.classes, y)
 
     def _averaged(self, loss: Tensor) -> Tensor:
@@ -370,13 +389,17 @@ class Trainer:
 
         Raises:
             Stopped: on Ctrl-C or SIGTERM.
+            ValueError: until, every or log_every is no such number.
             FloatingPointError: the loss is not finite. The last checkpoint stays as it was.
         """
         from tqdm.auto import tqdm
 
-        until = self.config.steps if until is None else until
+        until = self._until(until)
+        every, log_every = (arguments.whole(name, value, 1) for name, value in
+                            (("every", every), ("log_every", log_every)))
         first, before, begin = len(self.record), self.seconds, time.perf_counter()
-        total, count = torch.tensor(self._pending[0], device=self.device), self._pending[1]
+        total = torch.tensor(self._pending[0], dtype=torch.float32, device=self.device)
+        count = self._pending[1]
         quiet = {} if progress and is_first() else {"disable": True}
         with stop_requests((signal.SIGINT, signal.SIGTERM)) as asked, \
                 tqdm(total=until, initial=self.step, **quiet,

@@ -8,12 +8,14 @@ code is this project's own.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddim_lib.runtime import arguments
 from ddim_lib.schedule import Schedule
 
 #: What the layers may compute, the noise itself or the velocity that the noise is made from.
@@ -59,20 +61,14 @@ class UNetConfig:
     classes: int = 0
 
     def __post_init__(self) -> None:
-        # Lists come from JSON; tuples compare and hash.
-        object.__setattr__(self, "ch_mult", tuple(self.ch_mult))
-        object.__setattr__(self, "attn_resolutions", tuple(self.attn_resolutions))
+        arguments.plain_fields(self)
         for name in ("resolution", "in_channels", "ch", "num_res_blocks", "groups"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        if not self.ch_mult or any(not isinstance(m, int) or m < 1 for m in self.ch_mult):
-            raise ValueError(f"ch_mult must hold whole numbers of at least 1, got {self.ch_mult}")
-        if self.prediction_type not in PREDICTION_TYPES:
-            raise ValueError(f"prediction_type must be one of {', '.join(PREDICTION_TYPES)}, got "
-                             f"{self.prediction_type!r}")
-        if not isinstance(self.classes, int) or self.classes < 0:
-            raise ValueError(f"classes must be a whole number of at least 0, got {self.classes!r}")
+            arguments.whole(name, getattr(self, name), 1)
+        arguments.wholes("ch_mult", self.ch_mult, 1)
+        if not self.ch_mult:
+            raise ValueError("ch_mult must hold whole numbers of at least 1, got ()")
+        arguments.choice("prediction_type", self.prediction_type, PREDICTION_TYPES)
+        arguments.whole("classes", self.classes, 0)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.resolution % self.divisor:
@@ -234,25 +230,38 @@ class UNet(nn.Module):
         """The noise in x at t; see the class. (Call the network itself, as torch wants it.)
 
         Raises:
-            ValueError: x has not the network's own :attr:`image_shape`, or y is not one label an
-                image, or there is one for a network without labels. Values of a y on a GPU are
-                not looked at here, which would wait for it at each call.
+            TypeError: x is not in floating point.
+            ValueError: x has not the network's own :attr:`image_shape`, t is not one level an
+                image, or y is not one label an image, or there is one for a network without
+                labels. Values of t and y on a GPU are not looked at here, which would wait for it
+                at each call.
         """
+        arguments.images(x=x)
         if x.ndim != 4 or tuple(x.shape[1:]) != self.image_shape:
             raise ValueError(f"x must have shape (N, {', '.join(map(str, self.image_shape))}), "
                              f"got {tuple(x.shape)}")
+        if not torch.compiler.is_compiling():
+            t = self._levels(t, len(x))
         if isinstance(t, int):
             t = torch.full((x.shape[0],), t, device=x.device)
         if y is not None:
             self._check_labels(y, len(x))
             if isinstance(y, int):
                 y = torch.full((x.shape[0],), y, device=x.device)
-        out = self.predict(x, t, y)
+        out = self.predict(x.to(self.conv_in.weight.dtype), t, y)
         if self.config.prediction_type == "epsilon":
             return out
         shape = (-1, 1, 1, 1)
         return epsilon_from_v(x, out.to(x.dtype), self.signal[t].view(shape).to(x.dtype),
                               self.noise[t].view(shape).to(x.dtype))
+
+    def _levels(self, t: Tensor | int, n: int) -> Tensor | int:
+        """t as one int or as int64 of shape (n,); in 0..T for the v-form, which has a table."""
+        most = self.schedule.T if self.config.prediction_type == "v_prediction" else None
+        t = arguments.plain(t)
+        if not isinstance(t, Iterable):
+            return arguments.whole("t", t, 0, most)
+        return arguments.levels("t", t, n, most)
 
     def _check_labels(self, y: Tensor | int, n: int) -> None:
         if not self.classes:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ddim_lib.runtime import arguments
+
 
 def frames_slider(frames: Sequence[np.ndarray], names: Sequence[object], label: str,
                   scale: int = 3):
@@ -33,11 +35,15 @@ def frames_slider(frames: Sequence[np.ndarray], names: Sequence[object], label: 
     import ipywidgets
     from PIL import Image
 
+    frames, names = arguments.items("frames", frames), arguments.items("names", names)
+    scale = arguments.whole("scale", scale, 1)
     if not len(frames) or len(frames) != len(names):
         raise ValueError(f"names must be one a frame, {len(frames)} (at least 1), "
                          f"got {len(names)}")
     pictures = []
     for frame in frames:
+        if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
+            raise ValueError(f"frames must be uint8 arrays, got {arguments.shown(frame)}")
         file = io.BytesIO()
         Image.fromarray(frame).save(file, "PNG", optimize=True)
         picture = ipywidgets.Image(value=file.getvalue(), format="png",

@@ -41,7 +41,7 @@ def test_what_lies_outside_is_clipped_not_wrapped():
 
 
 def test_the_wrong_type_is_an_error():
-    with pytest.raises(TypeError, match="images must be uint8, got torch.float32"):
+    with pytest.raises(TypeError, match="images must be a uint8 tensor, got torch.float32"):
         to_float(torch.zeros(1))
     with pytest.raises(TypeError, match=r"images must be floating point in \[-1, 1\], got "
                                         r"torch.uint8"):
@@ -342,8 +342,8 @@ def test_folders_without_pictures_are_errors(tmp_path):
 
 
 @pytest.mark.parametrize("given, message", [
-    ({"resolution": 0}, "resolution must be at least 1, got 0"),
-    ({"limit": 0}, "limit must be at least 1, got 0"),
+    ({"resolution": 0}, "resolution must be a whole number of at least 1, got 0"),
+    ({"limit": 0}, "limit must be a whole number of at least 1, got 0"),
     *(({"channels": n}, f"channels must be 1 or 3, got {n}") for n in (0, 2, 4))])
 def test_sizes_and_channels_that_cannot_be_are_errors(given, message, tmp_path):
     with pytest.raises(ValueError, match=message):

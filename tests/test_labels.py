@@ -127,7 +127,7 @@ def test_a_network_without_labels_takes_no_y():
 
 @pytest.mark.parametrize("classes", [-1, 2.0, "ten"])
 def test_classes_is_a_whole_number(classes):
-    with pytest.raises(ValueError, match="classes must be a whole number of at least 0, got"):
+    with pytest.raises(ValueError, match="classes must be a whole number"):
         UNetConfig(classes=classes)
 
 
@@ -488,10 +488,10 @@ def test_encoding_asks_as_sampling_does():
 # Errors -------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("options, message", [
-    ({"labels": 3}, r"every label must be a whole number in 0\.\.2, or None, got 3"),
-    ({"labels": [0, -1]}, r"every label must be a whole number in 0\.\.2, or None, got -1"),
-    ({"labels": torch.tensor([0.0, 1.0])}, "every label must be a whole number .* got 0.0"),
-    ({"labels": ["1", "2"]}, "every label must be a whole number .* got '1'"),
+    ({"labels": 3}, r"every entry of labels must be a whole number in 0\.\.2, or None, got 3"),
+    ({"labels": [0, -1]}, r"every entry of labels must be a whole number in 0\.\.2, .* got -1"),
+    ({"labels": torch.tensor([0.0, 1.0])}, "every entry of labels must be a whole .* got 0.0"),
+    ({"labels": ["1", "2"]}, "every entry of labels must be a whole number .* got '1'"),
     ({"labels": [0]}, "labels must be one an image, 2, got 1"),
     ({"labels": 0, "guidance": -1}, "guidance must be a finite number of at least 0, got -1"),
     ({"labels": 0, "guidance": math.inf}, "guidance must be a finite number .* got inf"),

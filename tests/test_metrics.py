@@ -473,6 +473,5 @@ def test_judges_say_what_each_measure_says(digits):
 def test_another_space_is_an_error():
     with pytest.raises(ValueError, match="space must be one of classifier, plain, pixels, got 'x'"):
         FrechetDistance(space="x")
-    with pytest.raises(ValueError, match="space must be one of classifier, plain, photos for a "
-                                         "classifier, got 'pixels'"):
+    with pytest.raises(ValueError, match="space must be one of .*, photos, got 'pixels'"):
         load_classifier(space="pixels")

@@ -59,13 +59,13 @@ def test_what_lies_outside_is_clipped():
 
 @pytest.mark.parametrize("shape", [(3, 4), (1, 3, 4), (1, 2, 3, 4), (1, 4, 3, 4)])
 def test_other_shapes_are_errors(shape):
-    with pytest.raises(ValueError, match=r"images must have shape \(N, 1 or 3, H, W\), got \("):
+    with pytest.raises(ValueError, match=r"images must have shape \(N, 1 or 3, H, W\) .*, got \("):
         tile(torch.zeros(shape), 1)
 
 
 @pytest.mark.parametrize("columns", [0, -1])
 def test_no_columns_are_an_error(columns):
-    with pytest.raises(ValueError, match=f"columns must be at least 1, got {columns}"):
+    with pytest.raises(ValueError, match=f"columns must be .* of at least 1, got {columns}"):
         tile(flat([1]), columns)
 
 

@@ -508,15 +508,15 @@ def test_a_tiny_run_learns():
 # Errors -----------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("change, message", [
-    ({"steps": 0}, "steps must be at least 1, got 0"),
-    ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+    ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
+    ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
     ({"lr": 0.0}, r"lr must be above 0, got 0\.0"),
-    ({"lr": math.nan}, "lr must be above 0, got nan"),
+    ({"lr": math.nan}, "lr must be a number, got nan"),
     ({"grad_clip": -1.0}, r"grad_clip must be above 0, got -1\.0"),
-    ({"warmup": -1}, "warmup must be at least 0, got -1"),
+    ({"warmup": -1}, "warmup must be a whole number of at least 0, got -1"),
     ({"ema_decay": 1.0}, r"ema_decay must be in \[0, 1\), got 1\.0"),
     ({"ema_decay": -0.1}, r"ema_decay must be in \[0, 1\), got -0\.1"),
-    ({"autocast": "int8"}, "autocast must be auto, bf16, fp16 or fp32, got 'int8'"),
+    ({"autocast": "int8"}, "autocast must be one of auto, bf16, fp16, fp32, got 'int8'"),
 ])
 def test_a_configuration_that_cannot_be_is_an_error(change, message):
     with pytest.raises(ValueError, match=message):
@@ -524,7 +524,7 @@ def test_a_configuration_that_cannot_be_is_an_error(change, message):
 
 
 def test_images_that_do_not_fit_are_errors():
-    with pytest.raises(TypeError, match=r"images must be uint8 of shape \(N, C, H, W\), got "
+    with pytest.raises(TypeError, match=r"images must be a uint8 tensor .*\(N, C, H, W\), got "
                                         r"torch.float32"):
         trainer(data=to_float(images()))
     with pytest.raises(TypeError, match=r"got torch.uint8 of shape \(18, 8, 8\)"):

@@ -216,14 +216,14 @@ def test_the_least_of_the_loss_stays_where_it_was():
 def test_an_impossible_weight_of_the_mean_is_an_error():
     with pytest.raises(ValueError, match="mean_weight must be at least 0, got -1"):
         noise_prediction_loss(network(), SCHEDULE, noisy(), mean_weight=-1)
-    with pytest.raises(ValueError, match="mean_weight must be at least 0, got nan"):
+    with pytest.raises(ValueError, match="mean_weight must be a number, got nan"):
         TrainingConfig(mean_weight=float("nan"))
 
 
 def test_another_weight_is_an_error():
     with pytest.raises(ValueError, match="weight must be one of 1, 1/alpha, got 'snr'"):
         noise_prediction_loss(network(), SCHEDULE, noisy(), weight="snr")
-    with pytest.raises(ValueError, match="loss_weight must be one of 1, 1/alpha, got 1"):
+    with pytest.raises(ValueError, match="loss_weight must be text, got 1"):
         TrainingConfig(loss_weight=1)
 
 

@@ -154,8 +154,9 @@ def load_folder(folder: str | Path, resolution: int, channels: int = 3, *,
 
     Pictures may have any size and mode: one of another size is cropped to its middle square and
     resized (Lanczos), and a line on stdout says how many were. Transparency is laid on white, the
-    EXIF orientation is followed, an animation gives its first frame, 16-bit grey is scaled to 8
-    bits. Hidden files are left out. Archives are read where they lie, never unpacked.
+    EXIF orientation is followed, an animation gives its first frame, 12- and 16-bit grey is scaled
+    to 8 bits. Hidden files are left out; a line names pictures of kinds that are not read. Links
+    to files and folders are followed. Archives are read where they lie, never unpacked.
 
     Args:
         folder: searched with its subfolders for PNG, JPEG, WebP, BMP, GIF and TIFF, in sorted
@@ -172,5 +173,6 @@ def load_folder(folder: str | Path, resolution: int, channels: int = 3, *,
         DatasetNotFoundError: no such folder, or no picture in it.
         ValueError: a picture or an archive that cannot be read (the message names it),
             channels not 1 or 3.
+        OSError: a subfolder that may not be read.
     """
     return pictures.read(folder, resolution, channels, limit=limit, skip_broken=skip_broken)[0]

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ddim_lib.player import symbols
+from ddim_lib.runtime import arguments
 
 WIDTH, HEIGHT, LEFT, TOP = 190, 92, 34, 6  # of a curve's box, in SVG units
 COLOURS = ("#0072B2", "#D55E00", "#009E73")
@@ -97,11 +98,20 @@ def play(frames: Sequence[np.ndarray] | Mapping[str, Sequence[np.ndarray]],
         ValueError: no frames, not one value a frame, an empty alt text, an argument out of
             its range.
     """
-    panels = dict(frames) if isinstance(frames, Mapping) else {"": list(frames)}
-    _check(panels, values, alt, readout or {}, curves, scale, start, wait, quality)
+    panels = {name: arguments.items("frames", panel, "a list of frames") for name, panel in
+              (frames if isinstance(frames, Mapping) else {"": frames}).items()}
+    values = arguments.items("values", values)
+    readout = {name: arguments.items(name, row) for name, row in (readout or {}).items()}
+    curves = [curve._replace(values=[arguments.number(curve.name, value) for value in
+                                     arguments.items(curve.name, curve.values)])
+              for curve in curves]
+    start, wait = arguments.whole("start", start), arguments.whole("wait", wait)
+    scale = arguments.number("scale", scale)
+    quality = None if quality is None else arguments.whole("quality", quality)
+    _check(panels, values, alt, readout, curves, scale, start, wait, quality)
     sources = [[_address(frame, quality) for frame in panel] for panel in panels.values()]
     # The slider is called "level t"; what it stands at reads "t = 300".
-    told = {label.split()[-1]: values, **(readout or {})}
+    told = {label.split()[-1]: values, **readout}
     rows = list(zip(*told.values(), strict=True))
     pairs = [list(zip(told, row, strict=True)) for row in rows]
     plain = [", ".join(f"{key} = {_number(value)}" for key, value in row) for row in pairs]

@@ -1,1 +1,1 @@
-"""The machine: number types, processes, signals, and what a record says of all that."""
+"""Arguments, networks of anyone's, and the machine: number types, processes, signals, records."""

@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from ddim_lib.runtime.arguments import choice
+
 #: What ``autocast`` may be, in training and in sampling.
 AUTOCAST = ("auto", "bf16", "fp16", "fp32")
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -30,8 +32,7 @@ def resolve(autocast: str, device: torch.device) -> str:
 
 def check(autocast: str) -> None:
     """A clear error where ``autocast`` is none of :data:`AUTOCAST`."""
-    if autocast not in AUTOCAST:
-        raise ValueError(f"autocast must be auto, bf16, fp16 or fp32, got {autocast!r}")
+    choice("autocast", autocast, AUTOCAST)
 
 
 def computing_in(precision: str, device: torch.device) -> AbstractContextManager:

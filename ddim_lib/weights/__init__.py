@@ -6,13 +6,15 @@ import json
 from pathlib import Path
 
 import torch
+from torch import nn
 
+from ddim_lib.runtime import arguments
 from ddim_lib.schedule import Schedule, from_dict
 from ddim_lib.storage.folders import data_folder
 from ddim_lib.storage.tensors import FORMAT, read_header, save_tensors
 from ddim_lib.unet import UNet, UNetConfig
 from ddim_lib.weights import published
-from ddim_lib.weights.checkpoints import fill
+from ddim_lib.weights.checkpoints import bare, fill, tensors_in, unwrapped
 
 
 def available() -> list[str]:
@@ -82,7 +84,7 @@ def load_weights(path: str | Path, device: str | torch.device = "cpu") -> tuple[
     try:
         config = UNetConfig(**json.loads(header["unet"]))
         schedule = from_dict(json.loads(header["schedule"]))
-        model = fill(config, schedule, load_file(path))
+        model = fill(config, schedule, unwrapped(load_file(path)))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: what the file says of itself is damaged, it is not JSON "
                          f"({error})") from error
@@ -92,29 +94,40 @@ def load_weights(path: str | Path, device: str | torch.device = "cpu") -> tuple[
     return model.to(device).eval(), schedule
 
 
-def save_weights(path: str | Path, model: UNet, schedule: Schedule, *,
+#: What weights may be stored in.
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+def save_weights(path: str | Path, model: nn.Module, schedule: Schedule, *,
                  dtype: torch.dtype = torch.float32, **facts) -> None:
     """Write a network as safetensors, with its architecture, schedule and history.
 
     Args:
         path: the file; written beside itself first, then renamed.
-        model: the network.
+        model: the network, a :class:`~ddim_lib.unet.UNet`; or what torch.compile, DataParallel or
+            AveragedModel has made of one.
         schedule: the one that it was trained with, linear or cosine.
-        dtype: of the stored tensors; float16 halves the file.
+        dtype: of the stored tensors, one of :data:`DTYPES`; float16 halves the file.
         facts: anything JSON can hold: data set, steps, EMA, seed, hardware, date, quality.
 
     Raises:
-        ValueError: a fact is named format, unet or schedule, the schedule is a table of one's
-            own, which its name cannot rebuild, or another one than the network computes with.
+        TypeError: the model is none of these, or JSON cannot hold a fact.
+        ValueError: the weights are not finite, or not in this dtype; the network has other tensors
+            than its configuration says; a fact is named format, unet or schedule; the schedule is a
+            table of one's own, which its name cannot rebuild, or another one than the network
+            computes with.
     """
-    model.check_schedule(schedule)
+    network = bare(model)
+    network.check_schedule(schedule)
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(map(str, DTYPES))}, got {dtype!r}")
     taken = {"format", "unet", "schedule"} & facts.keys()
     if taken:
         raise ValueError(f"facts must not be named {sorted(taken)}: the file says these itself")
-    header = {"format": FORMAT, "unet": json.dumps(model.config.to_dict()),
+    header = {"format": FORMAT, "unet": json.dumps(network.config.to_dict()),
               "schedule": json.dumps(schedule.to_dict()),
-              **{key: json.dumps(value) for key, value in facts.items()}}
-    save_tensors(path, {k: v.to(dtype) for k, v in model.state_dict().items()}, header)
+              **{key: arguments.json_text(key, value) for key, value in facts.items()}}
+    save_tensors(path, tensors_in(network, schedule, dtype), header)
 
 
 def read_facts(path: str | Path) -> dict:

@@ -15,8 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ddim_lib.runtime import arguments
 from ddim_lib.schedule import Schedule, linear
 from ddim_lib.storage.tensors import FORMAT, read_header, save_tensors
 from ddim_lib.unet import UNet, UNetConfig
@@ -46,9 +47,9 @@ def read_published(path: str | Path, *, config: UNetConfig | None = None, ema: b
     running its code:
 
     - a file in the original names (pesser/pytorch_diffusion, ermongroup/ddim): a state dict, with
-      or without ``module.`` before its names, or the list that ermongroup/ddim saves as ckpt.pth.
-      It holds tensors alone: ``config`` says of which network, and the schedule is taken to be
-      :func:`~ddim_lib.schedule.linear`.
+      or without ``module.`` and ``_orig_mod.`` before its names, or the list that ermongroup/ddim
+      saves as ckpt.pth. It holds tensors alone: ``config`` says of which network, and the schedule
+      is taken to be :func:`~ddim_lib.schedule.linear`.
     - a folder in diffusers' layout (``config.json`` with the weights, flat or under ``unet/``),
       its attention in older or newer names. config.json says what the network is, and is
       compared, since the tensors fit networks that compute something else; the schedule and what
@@ -93,7 +94,7 @@ def read_published(path: str | Path, *, config: UNetConfig | None = None, ema: b
     return model.to(device).eval(), schedule
 
 
-def write_diffusers(folder: str | Path, model: UNet, schedule: Schedule) -> None:
+def write_diffusers(folder: str | Path, model: nn.Module, schedule: Schedule) -> None:
     """Write a network as ``diffusers.UNet2DModel.from_pretrained(folder)`` reads it.
 
     The layout is that of google/ddpm-cifar10-32: everything in one folder, which
@@ -101,17 +102,20 @@ def write_diffusers(folder: str | Path, model: UNet, schedule: Schedule) -> None
 
     Args:
         folder: new or empty.
-        model: the network, its weights stored as float32.
+        model: the network, as in :func:`~ddim_lib.weights.save_weights`; its weights are stored as
+            float32.
         schedule: a linear or a cosine one.
 
     Raises:
         FileExistsError: the folder is there and not empty.
-        ValueError: diffusers has no such network or schedule.
+        TypeError: the model is no network of this library.
+        ValueError: diffusers has no such network or schedule, or the weights are not finite.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"folder must be new or empty, {folder} is neither")
-    config = model.config
+    network = bare(model)
+    config = network.config
     if config.label_offset != 1:
         raise ValueError(f"label_offset must be 1 for diffusers, whose labels are 0..T-1, got "
                          f"{config.label_offset}")
@@ -131,7 +135,8 @@ def write_diffusers(folder: str | Path, model: UNet, schedule: Schedule) -> None
     try:
         temporary.chmod(0o755)
         save_tensors(temporary / "diffusion_pytorch_model.safetensors",
-                     to_diffusers(model.state_dict(), config), {"format": "pt"})
+                     to_diffusers(tensors_in(network, schedule, torch.float32), config),
+                     {"format": "pt"})
         for name, contents in files.items():
             (temporary / name).write_text(json.dumps(contents, indent=2) + "\n")
         if folder.exists():
@@ -155,22 +160,89 @@ def fill(config: UNetConfig, schedule: Schedule, state: dict[str, Tensor]) -> UN
         state: its tensors, of any floating-point type.
 
     Raises:
-        ValueError: it has other tensors; the message names the first three of them.
+        ValueError: it has other tensors, or not finite ones; the message names them.
         RuntimeError: a size that no tensor can have.
+    """
+    model = compare(config, schedule, state)
+    own = {key: value.detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+           for key, value in state.items()}
+    for key, value in own.items():
+        arguments.finite(key, value)
+    model.load_state_dict(own, assign=True)
+    return model
+
+
+def compare(config: UNetConfig, schedule: Schedule, state: dict[str, Tensor]) -> UNet:
+    """Whether tensors are those of a network, which is returned without any of its own.
+
+    Args:
+        config, schedule, state: as in :func:`fill`, whose errors about names and shapes it raises.
     """
     with torch.device("meta"):  # shapes alone: a stranger's description may ask for any size
         model = UNet(config, schedule)
     wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     found = {key: tuple(value.shape) for key, value in state.items()}
-    for what, keys in (("lacks", wanted.keys() - found.keys()),
-                       ("has besides", found.keys() - wanted.keys()),
-                       ("has in another shape", {k for k in wanted if wanted[k] != found.get(k)})):
-        if keys:
-            raise ValueError(f"it {what} {len(keys)} tensors, {', '.join(sorted(keys)[:3])}")
-    model.load_state_dict({key: value.detach().to(torch.float32, copy=True,
-                                                  memory_format=torch.contiguous_format)
-                           for key, value in state.items()}, assign=True)
+    differ = (("lacks", wanted.keys() - found.keys()),
+              ("has besides", found.keys() - wanted.keys()),
+              ("has in another shape", {k for k in wanted.keys() & found.keys()
+                                        if wanted[k] != found[k]}))
+    wrong = [f"it {what} {len(keys)} tensors, {', '.join(sorted(keys)[:3])}"
+             for what, keys in differ if keys]
+    if wrong:
+        raise ValueError("; ".join(wrong))
     return model
+
+
+def bare(model: nn.Module) -> UNet:
+    """The network in what torch.compile, DataParallel or AveragedModel has made of it.
+
+    Args:
+        model: one of these, or the network itself.
+
+    Raises:
+        TypeError: it is none of these.
+    """
+    network = model
+    while not isinstance(network, UNet):
+        network = getattr(network, "_orig_mod", getattr(network, "module", None))
+        if network is None:
+            raise TypeError(f"model must be a UNet of this library, got {type(model).__name__}")
+    return network
+
+
+def tensors_in(network: UNet, schedule: Schedule, dtype: torch.dtype) -> dict[str, Tensor]:
+    """What a file of a network shall hold, so that it can be read again.
+
+    Args:
+        network: whose tensors; parts of it may be compiled.
+        schedule: the one that it was trained with.
+        dtype: of the result.
+
+    Raises:
+        ValueError: they are not those of its configuration, not finite, or not finite in dtype.
+    """
+    state = unwrapped(network.state_dict())
+    compare(network.config, schedule, state)
+    for key, value in state.items():
+        arguments.finite(f"{key} of the model", value)
+        state[key] = value.to(dtype)
+        if not state[key].isfinite().all():
+            raise ValueError(f"dtype must be one that holds the weights, got {dtype}, where {key} "
+                             f"becomes infinite: it reaches {value.abs().max().item():.3g}")
+    return state
+
+
+def unwrapped(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors by the network's own names, without those of what was put around it or its parts.
+
+    torch.compile writes ``_orig_mod.`` before a name, DataParallel ``module.``, and AveragedModel
+    counts in ``n_averaged`` besides. No name of the network has such a part.
+
+    Args:
+        state: tensors by their names.
+    """
+    return {".".join(part for part in key.split(".") if part not in ("_orig_mod", "module")): value
+            for key, value in state.items() if key != "n_averaged"}
 
 
 def _model_folder(path: Path) -> Path:
@@ -222,7 +294,7 @@ def _stored(path: Path):
 
 
 def _tensors(stored, ema: bool, path: Path) -> dict[str, Tensor]:
-    """The state dict that is meant, without ``module.`` before its names."""
+    """The state dict that is meant, by the network's own names."""
     if isinstance(stored, (list, tuple)):  # ermongroup's [model, optimiser, epoch, step, EMA]
         if len(stored) not in (4, 5):
             raise ValueError(f"{path} must be a list [model, optimiser, epoch, step, EMA], it has "
@@ -230,12 +302,18 @@ def _tensors(stored, ema: bool, path: Path) -> dict[str, Tensor]:
         if ema and len(stored) == 4:
             raise ValueError(f"{path} holds no EMA; ema=False takes the raw weights")
         stored = stored[4 if ema else 0]
-    if not isinstance(stored, dict) or not stored or not all(
-            isinstance(k, str) and isinstance(v, Tensor) for k, v in stored.items()):
-        raise ValueError(f"{path} must hold tensors by name; it does not")
+    if not isinstance(stored, dict) or not stored:
+        raise ValueError(f"{path} must hold tensors by name, it holds {arguments.shown(stored)}")
+    other = {str(k): v for k, v in stored.items()
+             if not isinstance(k, str) or not isinstance(v, Tensor)}
+    if other:
+        nested = [k for k, v in other.items() if isinstance(v, dict) and v
+                  and all(isinstance(one, Tensor) for one in v.values())]
+        told = ", ".join(f"{k} ({type(v).__name__})" for k, v in list(other.items())[:10])
+        hint = f"; save {' or '.join(f'the entry {k}' for k in nested)} alone" if nested else ""
+        raise ValueError(f"{path} must hold tensors by name, it holds {told}{hint}")
+    stored = unwrapped(stored)
     for key, value in stored.items():
         if not value.is_floating_point() or not value.isfinite().all():
             raise ValueError(f"{path} holds no finite floating-point numbers in {key}")
-    if all(key.startswith("module.") for key in stored):
-        stored = {key.removeprefix("module."): value for key, value in stored.items()}
     return stored
