@@ -503,7 +503,7 @@ def _check_seeds(seeds: Sequence[int]) -> list[int]:
 
 
 def _device(model: Model, device: str | torch.device | None) -> torch.device:
-    return device_of(model) if device is None else arguments.device(device)
+    return device_of(model) if device is None else arguments.known_device(device)
 
 
 def _check_labels(model: Model, labels: int | Sequence[int | None] | Tensor | None, n: int,

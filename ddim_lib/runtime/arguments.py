@@ -244,7 +244,7 @@ def levels(name: str, value: object, n: int, highest: int | None) -> Tensor:
     return found
 
 
-def device(value: object) -> torch.device:
+def known_device(value: object) -> torch.device:
     """A device by its name.
 
     Args:
