@@ -42,7 +42,7 @@ def predict_x0(x_t: Tensor, eps: Tensor, alpha_t: float) -> Tensor:
         TypeError: x_t or eps is not in floating point.
         ValueError: their shapes differ, or alpha_t lies outside.
     """
-    arguments.images(x_t=x_t, eps=eps)
+    arguments.images(numbers=True, x_t=x_t, eps=eps)
     alpha_t, = _rising(alpha_t=alpha_t)
     return (x_t - math.sqrt(1 - alpha_t) * eps) / math.sqrt(alpha_t)
 
@@ -91,7 +91,7 @@ def step(x0: Tensor, eps: Tensor, alpha_t: float, alpha_s: float,
         ValueError: 1 - alpha_s - sigma^2 < 0 (eta too large for these two levels), or
             z is missing, or the shapes differ.
     """
-    arguments.images(x0=x0, eps=eps, **({} if z is None else {"z": z}))
+    arguments.images(numbers=True, x0=x0, eps=eps, **({} if z is None else {"z": z}))
     alpha_t, alpha_s = _rising(alpha_t=alpha_t, alpha_s=alpha_s)
     inside, outside = _sigmas(alpha_t, alpha_s, eta)  # both are sigma, but for "hat"
     if outside == 0:
@@ -172,7 +172,7 @@ def noise_in(x_t: Tensor, x0: Tensor, alpha_t: float) -> Tensor:
         TypeError: x_t or x0 is not in floating point.
         ValueError: their shapes differ, or alpha_t lies outside.
     """
-    arguments.images(x_t=x_t, x0=x0)
+    arguments.images(numbers=True, x_t=x_t, x0=x0)
     alpha_t, = _rising(clean=False, alpha_t=alpha_t)
     return (x_t - math.sqrt(alpha_t) * x0) / math.sqrt(1 - alpha_t)
 
@@ -197,7 +197,7 @@ def extrapolate_x0(x0: Tensor, x0_before: Tensor, alpha_before: float, alpha_t: 
         TypeError: x0 or x0_before is not in floating point.
         ValueError: their shapes differ, or the alphas are not so.
     """
-    arguments.images(x0=x0, x0_before=x0_before)
+    arguments.images(numbers=True, x0=x0, x0_before=x0_before)
     alphas = _rising(clean=False, alpha_before=alpha_before, alpha_t=alpha_t, alpha_s=alpha_s)
     before, now, after = (math.log(alpha / (1 - alpha)) / 2 for alpha in alphas)
     return x0 + (after - now) / (2 * (now - before)) * (x0 - x0_before)
@@ -223,7 +223,7 @@ def guide(eps_uncond: Tensor, eps_cond: Tensor, guidance: float) -> Tensor:
         TypeError: the one or the other noise is not in floating point.
         ValueError: their shapes differ, or w is no number.
     """
-    arguments.images(eps_uncond=eps_uncond, eps_cond=eps_cond)
+    arguments.images(numbers=True, eps_uncond=eps_uncond, eps_cond=eps_cond)
     guidance = arguments.number("guidance", guidance)
     return eps_uncond + guidance * (eps_cond - eps_uncond)
 
@@ -503,7 +503,7 @@ def _check_seeds(seeds: Sequence[int]) -> list[int]:
 
 
 def _device(model: Model, device: str | torch.device | None) -> torch.device:
-    return device_of(model) if device is None else arguments.device(device)
+    return device_of(model) if device is None else arguments.known_device(device)
 
 
 def _check_labels(model: Model, labels: int | Sequence[int | None] | Tensor | None, n: int,

@@ -251,7 +251,7 @@ class Trainer:
                                  f"{weight.dtype} in {name}; autocast computes in half of that")
         _check_labels(labels, len(images), getattr(model, "classes", 0))
         default = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = arguments.device(default if device is None else device)
+        self.device = arguments.known_device(default if device is None else device)
         self.config, self.schedule, self.step = config, schedule, 0
         self.record, self.seconds = [], 0.0
         self._pending = (0.0, 0)  # sum and number of the losses since the last entry

@@ -113,7 +113,7 @@ def test_whatever_is_drawn_and_kept_is_on_the_runs_device(monkeypatch):
     t = trainer()
     assert (torch.uint8, (cpu,)) in moved and noted.made == [(cpu,)]
     t.batch()
-    assert (torch.int64, (cpu,)) in moved and noted.made[1:] == [(), cpu]
+    assert (torch.int64, (cpu,)) in moved and noted.made[1:] == [("cpu",), cpu]
 
 
 class Tiny(nn.Module):
@@ -323,8 +323,8 @@ def test_what_a_checkpoint_lacks_or_has_otherwise_is_told_in_full(tmp_path):
     assert error(model=longer) == (f"the checkpoint {path} is of another network: 2 tensors "
                                    "differ, the first is another")
     said = error(config={"steps": 0})
-    assert said == (f"{path} is not a checkpoint of this library, or is damaged: steps must be at "
-                    "least 1, got 0")
+    assert said == (f"{path} is not a checkpoint of this library, or is damaged: steps must be a "
+                    "whole number of at least 1, got 0")
 
 
 # As one of several processes --------------------------------------------------------------------

@@ -7,7 +7,7 @@ can be read once. What leaves here is plain, so that nothing else is stored, com
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import fields
 from itertools import islice
 from numbers import Integral, Real
@@ -102,7 +102,7 @@ def flag(name: str, value: object) -> bool:
     return found
 
 
-def choice(name: str, value: object, choices: Collection[str]) -> str:
+def choice(name: str, value: object, choices: Iterable[str]) -> str:
     """One of several words.
 
     Args:
@@ -153,10 +153,11 @@ def wholes(name: str, value: object, lowest: int | None = None, highest: int | N
             for one in items(name, value, "a list of whole numbers")]
 
 
-def images(**named: Tensor) -> None:
+def images(*, numbers: bool = False, **named: Tensor | float) -> None:
     """Whether these arguments are floating-point tensors, all of the first one's shape.
 
     Args:
+        numbers: whether one of Python's numbers may stand for a tensor that is the same everywhere.
         named: the arguments by their names.
 
     Raises:
@@ -165,6 +166,8 @@ def images(**named: Tensor) -> None:
     """
     first = None
     for name, value in named.items():
+        if numbers and type(value) in (int, float):  # numpy's would make arrays of tensors
+            continue
         if not isinstance(value, Tensor) or not value.is_floating_point():
             raise TypeError(f"{name} must be a floating-point tensor, got {shown(value)}; uint8 "
                             "pictures are made one by ddim_lib.pixels.to_float")
@@ -244,7 +247,7 @@ def levels(name: str, value: object, n: int, highest: int | None) -> Tensor:
     return found
 
 
-def device(value: object) -> torch.device:
+def known_device(value: object) -> torch.device:
     """A device by its name.
 
     Args:
