@@ -343,7 +343,7 @@ def test_the_top_of_a_page_hardly_moves_when_its_formulas_come(browser, address,
     page.wait_for_function("window.MathJax?.startup?.promise", timeout=90_000)
     page.evaluate("() => MathJax.startup.promise")
     page.wait_for_timeout(500)
-    assert 0 < page.evaluate("shifts") < 0.1
+    assert page.evaluate("shifts") < 0.05
     page.close()
 
 
