@@ -40,6 +40,11 @@ def frames_slider(frames: Sequence[np.ndarray], names: Sequence[object], label: 
     if not len(frames) or len(frames) != len(names):
         raise ValueError(f"names must be one a frame, {len(frames)} (at least 1), "
                          f"got {len(names)}")
+    class Box(ipywidgets.VBox):
+        # What a notebook shows that its reader does not trust yet.
+        def __repr__(self) -> str:
+            return "Run this cell to move the slider."
+
     pictures = []
     for frame in frames:
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8:
@@ -58,7 +63,7 @@ def frames_slider(frames: Sequence[np.ndarray], names: Sequence[object], label: 
         shown = pictures[0]
         values = [picture.value for picture in pictures]
         slider.observe(lambda change: setattr(shown, "value", values[change["new"]]), "index")
-        return ipywidgets.VBox([slider, shown])
+        return Box([slider, shown])
     stack = ipywidgets.Stack(pictures, selected_index=0)
     ipywidgets.jslink((slider, "index"), (stack, "selected_index"))
-    return ipywidgets.VBox([slider, stack])
+    return Box([slider, stack])

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import test_pages
 import torch
+from PIL import Image
 from test_pages import Quiet, browser, missing  # noqa: F401
 
 import ddim_lib
@@ -389,6 +390,24 @@ def test_the_network_with_labels_comes_with_the_first_digit(visit):
     assert len(Below.sent) == asked and faults == []
 
 
+# The bar as it is when the worker speaks, before the page has heard it.
+BAR = """window.bars = []; window.Worker = class extends Worker {
+    constructor(...all) { super(...all);
+        this.addEventListener("message", ({ data }) => {
+            const bar = document.querySelector(".ddim-live progress");
+            bars.push([data.type, bar.hidden, bar.getAttribute("value")]); }); } }"""
+
+
+def test_the_bar_fills_and_is_not_full_while_webassembly_compiles(visit):
+    page, faults = visit(script=BAR)
+    sample(page, S=1, n=1)
+    bars = page.evaluate("bars")
+    values = [float(value) for kind, _, value in bars if kind == "loading" and value]
+    assert values == sorted(values) and 0 < values[0] < 0.9 < values[-1] < 1
+    assert [bar for bar in bars if bar[0] == "ready"] == [["ready", False, None]]
+    assert faults == []
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_any_digit_goes_on_where_the_network_with_labels_does_not_come(visit, network, first):
     page, _ = visit()
@@ -597,6 +616,12 @@ def test_a_click_on_a_digit_gives_the_python_that_draws_it(visit, fields, run, d
     exec(code.inner_text(), space)
     mine = torch.tensor(runs[run]["x"]).view(5, *SHAPE)[digit]
     assert (space["x"][0] - mine).abs().mean() <= 1e-3
+    with page.expect_download() as saved:
+        button(page, "Save as PNG").click()
+    name = f"{digit + 1}-of-5" if "walk" in fields else f"seed-{fields.get('seed', 0) + digit}"
+    assert saved.value.suggested_filename == f"{name}.png"
+    pixels = np.array(Image.open(saved.value.path()).convert("L"))
+    assert np.abs(pixels - grey(mine[None])).max() <= 1
     assert faults == []
 
 

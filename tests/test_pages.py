@@ -6,6 +6,7 @@ picture with alt text, no sideways scroll on a narrow screen.
 
 import functools
 import http.server
+import io
 import os
 import re
 import shutil
@@ -13,7 +14,9 @@ import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
@@ -270,6 +273,78 @@ def test_a_choice_of_a_quiz_shows_whether_it_is_right(visit, name):
         ways[kind.split()[1]].add(tuple(choice.evaluate(looks)))
     assert len(closed) == 1  # nothing is given away
     assert ways == {"right": {("solid", '"  ✓"')}, "wrong": {("dotted", '"  ✗"')}}
+
+
+def test_a_quiz_remembers_what_was_opened_until_it_is_closed(visit):
+    page, _ = visit("book/05_fast_sampling.html")
+    choices = page.locator("article details.choice")
+    opened = "[...document.querySelectorAll('article details.choice')].map(c => +c.open)"
+    for i in (1, 4, 3):
+        choices.nth(i).locator("summary").click()
+    choices.nth(3).locator("summary").press("Enter")
+    page.evaluate("['beforeprint', 'afterprint'].forEach(e => dispatchEvent(new Event(e)))")
+    expected = [int(i in (1, 4)) for i in range(choices.count())]
+    assert page.evaluate(opened) == expected
+    page.reload(wait_until="load")
+    assert page.evaluate(opened) == expected
+    page.goto(page.url.replace("05_fast_sampling", "04_sampling"))
+    assert not any(page.evaluate(opened))
+
+
+LINKED = {
+    "term": ("article a.ddim-term[href$='#term-oracle']", "oracle", "names it"),
+    "equation": ("article a[href='02_oracle.html#eq-2']", "(2) One step down", "mjx-sqrt"),
+}
+
+
+@pytest.mark.parametrize("kind", LINKED)
+def test_a_link_shows_what_it_leads_to(visit, kind):
+    selector, heading, said = LINKED[kind]
+    page, faults = visit("book/05_fast_sampling.html", viewport={"width": 1280, "height": 900})
+    link, card = page.locator(selector).first, page.locator(".ddim-card")
+    link.hover()
+    card.wait_for(timeout=60_000)
+    assert card.locator("> *").first.inner_text().startswith(heading)
+    assert said in card.inner_html() and card.locator(UNREADABLE).count() == 0
+    assert link.get_attribute("aria-describedby") == card.get_attribute("id")
+    assert link.get_attribute("title") is None
+    card.hover()
+    page.wait_for_timeout(600)
+    assert card.is_visible(), "the mouse may go to it"
+    page.keyboard.press("Escape")
+    assert not card.is_visible()
+    link.focus()
+    card.wait_for()
+    page.keyboard.press("Tab")
+    page.wait_for_function("a => !a.hasAttribute('aria-describedby')", arg=link.element_handle())
+    assert faults == []
+
+
+def test_in_the_dark_curves_have_dark_paper_and_pictures_their_grey_levels(visit):
+    page, _ = visit("book/01_noising.html", color_scheme="dark")
+    greys = {True: [], False: []}
+    for image in page.locator("article .cell_output img[src*='_images/']").all():
+        shown = np.array(Image.open(io.BytesIO(image.screenshot())).convert("L"), float)
+        file = SITE / "_images" / image.get_attribute("src").rpartition("/")[2]
+        kept = np.array(Image.open(file).convert("L"), float)
+        paper = image.get_attribute("data-paper") is not None
+        greys[paper].append((shown.mean(), abs(shown.mean() - kept.mean())))
+    assert len(greys[True]) == 2 and max(mean for mean, _ in greys[True]) < 40
+    assert len(greys[False]) == 3 and max(change for _, change in greys[False]) < 3
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_top_of_a_page_hardly_moves_when_its_formulas_come(browser, address, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.add_init_script("""window.shifts = 0; new PerformanceObserver(list => {
+        for (const { value } of list.getEntries()) shifts += value;
+    }).observe({ type: "layout-shift", buffered: true })""")
+    page.goto(f"{address}/book/05_fast_sampling.html", wait_until="networkidle")
+    page.wait_for_function("window.MathJax?.startup?.promise", timeout=90_000)
+    page.evaluate("() => MathJax.startup.promise")
+    page.wait_for_timeout(500)
+    assert page.evaluate("shifts") < 0.05
+    page.close()
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

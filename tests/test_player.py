@@ -11,6 +11,7 @@ from PIL import Image
 from test_pages import CHROMIUM, FLAGS, missing
 
 from ddim_lib.player import Curve, play, symbols
+from ddim_lib.widgets import frames_slider
 
 ALT = "A square that grows lighter from left to right"
 VALUES = [1, 50, 100, 200, 400, 1000]
@@ -136,6 +137,7 @@ def test_errors_name_the_argument(change, message):
     ("f_theta(x_t)", "<i>f<sub>θ</sub></i>(<i>x<sub>t</sub></i>)", r"$f_{\theta}$($x_{t}$)"),
     ("SNR, eta < 1", "SNR, <i>η</i> &lt; 1", r"SNR, $\eta$ < 1"),
     ("steps S", "steps <i>S</i>", "steps $S$"),
+    ("kappa_phi", "<i>κ<sub>φ</sub></i>", r"$\kappa_{\phi}$"),
     ("alphabet of levels", "alphabet of levels", "alphabet of levels"),
 ])
 def test_symbols(text, page, tex):
@@ -279,6 +281,11 @@ def test_where_styles_are_stripped_a_sentence_says_what_to_do(shown):
     # No word of a drawing that is not there, nothing that runs together.
     assert page.locator("body").inner_text().split("\n\n") == [
         "Play level t t = 200", "Run this cell to move the slider."]
+
+
+def test_a_widget_that_is_not_trusted_says_the_same():
+    shown = frames_slider(frames(2), [1, 2], "t")._repr_mimebundle_()
+    assert shown["text/plain"] == "Run this cell to move the slider."
 
 
 @pytest.mark.parametrize("name", ["button", "slider"])

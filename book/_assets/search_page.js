@@ -2,9 +2,8 @@
    where a browser lets no page read another. */
 if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 {
-  // Formulas in an excerpt are read, not typeset: a sign for its name, no commands.
-  const NAMES = { alpha: "α", beta: "β", gamma: "γ", delta: "δ", epsilon: "ε", eta: "η", theta: "θ",
-    lambda: "λ", mu: "μ", pi: "π", rho: "ρ", sigma: "σ", tau: "τ", phi: "φ" };
+  // Formulas in an excerpt are read, not typeset: a sign for its name, no commands. The page holds
+  // the Greek letters by name.
   const SIGNS = { sqrt: "√", le: "≤", ge: "≥", ne: "≠", lt: "<", gt: ">", approx: "≈", sim: "~",
     cdot: "·", times: "×", pm: "±", to: "→", in: "∈", infty: "∞", dots: "…", ldots: "…", cdots: "…",
     partial: "∂", nabla: "∇", sum: "Σ", prod: "Π", int: "∫", log: "log", exp: "exp" };
@@ -12,8 +11,8 @@ if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = f
   const plain = (tex) => tex
     .replace(/^\\\(|\\\)$/g, "")
     .replace(/\\(bar|hat|tilde)\s*\{?\s*(\\?)([A-Za-z]+)\}?/g, (_, mark, command, letter) =>
-      (command ? NAMES[letter] ?? letter : letter) + MARKS[mark])
-    .replace(/\\([A-Za-z]+)/g, (_, name) => NAMES[name] ?? SIGNS[name] ?? "")
+      (command ? GREEK[letter] ?? letter : letter) + MARKS[mark])
+    .replace(/\\([A-Za-z]+)/g, (_, name) => GREEK[name] ?? SIGNS[name] ?? "")
     .replace(/\\[,;:!]/g, " ")
     .replace(/[{}\\]/g, "");
   const LEFT_OUT = ".headerlink, script, style, .toctree-wrapper, .set-up, div.math";
@@ -28,7 +27,7 @@ if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = f
   // Sphinx leaves out numbers, and knows Greek letters by the names that code gives them.
   const parse = Search._parseQuery;
   Search._parseQuery = (query) => {
-    const named = Object.entries(NAMES).reduce((text, [name, sign]) => text.replaceAll(sign, name), query);
+    const named = Object.entries(GREEK).reduce((text, [name, sign]) => text.replaceAll(sign, name), query);
     const parsed = parse(named);
     for (const [number] of named.matchAll(/(?<![\p{L}\p{N}_])\d{2,}(?![\p{L}\p{N}_])/gu)) {
       parsed[1].add(number);

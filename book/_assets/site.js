@@ -4,6 +4,7 @@
   const here = document.currentScript;
   const LATE = ["scripts/bootstrap.js"];
   if (document.querySelector(".bd-article .highlight")) LATE.push("clipboard.min.js", "copybutton.js");
+  if (document.querySelector(".bd-article :is(.ddim-term, a[href*='#eq-'])")) LATE.unshift("cards.js");
   const SIGNS = ["pointermove", "pointerdown", "wheel", "keydown", "focusin"];
   const fetchOne = (name) =>
     new Promise((done, failed) => {
@@ -44,6 +45,24 @@
     },
     true,
   );
+
+  // The choices of a quiz that were opened are open at the next visit, until they are closed.
+  const kept = `quiz ${location.pathname}`;
+  const choices = [...document.querySelectorAll(".bd-article details.choice")];
+  const said = (choice) => choice.querySelector("summary").textContent;
+  try {
+    const opened = JSON.parse(localStorage.getItem(kept) ?? "[]");
+    for (const choice of choices) choice.open = opened.includes(said(choice));
+    // A click and not the opening, which printing does too. The keyboard makes clicks as well.
+    document.addEventListener("click", ({ target }) => {
+      const clicked = target.closest?.("details.choice > summary")?.parentElement;
+      if (!clicked) return;
+      const open = choices.filter((choice) => choice.open !== (choice === clicked)).map(said);
+      localStorage.setItem(kept, JSON.stringify(open));
+    });
+  } catch {
+    // A browser that keeps nothing.
+  }
 
   // On paper nothing can be opened and the ground is white. A widget's scripts stay where they are.
   const fold = "details:not([open], :has(.ddim-widget-place, .jupyter-widgets))";

@@ -10,8 +10,9 @@ import html
 import re
 from collections.abc import Callable
 
-GREEK = {"alpha": "α", "beta": "β", "epsilon": "ε", "eta": "η", "lambda": "λ", "rho": "ρ",
-         "sigma": "σ", "tau": "τ", "theta": "θ"}
+GREEK = {"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η",
+         "theta": "θ", "kappa": "κ", "lambda": "λ", "mu": "μ", "pi": "π", "rho": "ρ", "sigma": "σ",
+         "tau": "τ", "phi": "φ"}
 
 
 def page(text: str) -> str:

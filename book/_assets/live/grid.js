@@ -5,6 +5,18 @@ const COLUMNS = 4;
 // Between two digits, in pixels of a digit.
 const GAP = 2;
 
+// One of several images, which stand one after the other, values in [-1, 1]; what lies outside is
+// cut off.
+export function pixels(values, i) {
+  const image = new ImageData(SIDE, SIDE);
+  for (let p = 0; p < SIDE * SIDE; p++) {
+    const grey = Math.round((values[i * SIDE * SIDE + p] + 1) * 127.5);
+    image.data.fill(Math.min(255, Math.max(0, grey)), 4 * p, 4 * p + 3);
+    image.data[4 * p + 3] = 255;
+  }
+  return image;
+}
+
 const across = (digits) => digits * SIDE + (digits - 1) * GAP;
 
 export class Grid {
@@ -37,18 +49,12 @@ export class Grid {
     this.figure.append(heading, this.canvas, this.note);
   }
 
-  // values: n images, one after the other, in [-1, 1]; what lies outside is cut off.
+  // values: n images, one after the other.
   draw(values, what) {
     const context = this.canvas.getContext("2d");
     for (let i = 0; i < this.n; i++) {
-      const image = new ImageData(SIDE, SIDE);
-      for (let p = 0; p < SIDE * SIDE; p++) {
-        const grey = Math.round((values[i * SIDE * SIDE + p] + 1) * 127.5);
-        image.data.fill(Math.min(255, Math.max(0, grey)), 4 * p, 4 * p + 3);
-        image.data[4 * p + 3] = 255;
-      }
       const row = Math.floor(i / this.columns);
-      context.putImageData(image, (i % this.columns) * (SIDE + GAP), row * (SIDE + GAP));
+      context.putImageData(pixels(values, i), (i % this.columns) * (SIDE + GAP), row * (SIDE + GAP));
     }
     this.canvas.setAttribute("aria-label", what);
   }

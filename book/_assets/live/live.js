@@ -58,7 +58,7 @@
   // Seen once there are digits.
   const PYTHON = `<details class="ddim-live-python" style="visibility: hidden">
     <summary>A digit of these in Python</summary>
-    <label>Digit <select></select></label><pre tabindex="0"><code></code></pre></details>`;
+    <label>Digit <select></select></label> <button type="button">Save as PNG</button><pre tabindex="0"><code></code></pre></details>`;
 
   // What may stand beside the first run.
   const BESIDE = { ddpm: { eta: 1, order: 1 }, order2: { eta: 0, order: 2 } };

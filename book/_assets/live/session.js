@@ -1,7 +1,7 @@
 // One live sampler's runs: asks the worker, draws what comes back, lets the reader step back.
 
 import { write } from "./address.js";
-import { Grid } from "./grid.js";
+import { Grid, pixels } from "./grid.js";
 import { lines } from "./python.js";
 
 // How large they are, in MB.
@@ -36,6 +36,7 @@ export class Session {
     this.python = element.querySelector(".ddim-live-python");
     this.digits = this.python.querySelector("select");
     this.digits.addEventListener("change", () => this.code());
+    this.python.querySelector("button").addEventListener("click", () => this.save());
   }
 
   start(wanted) {
@@ -74,7 +75,9 @@ export class Session {
 
   receive(message) {
     if (message.type === "loading" && message.total) {
-      this.progress.value = message.loaded / message.total;
+      // All is there: how long WebAssembly compiles, nobody knows.
+      if (message.loaded < message.total) this.progress.value = message.loaded / message.total;
+      else this.progress.removeAttribute("value");
     }
     if (message.type === "ready") this.loaded.add(message.weights);
     // What still comes of a stopped run is of no use.
@@ -132,6 +135,18 @@ export class Session {
     const [run, i] = this.digits.value.split(",").map(Number);
     const { wanted, runs } = this.drawn;
     this.python.querySelector("code").textContent = lines(wanted, runs[run], i);
+  }
+
+  // The chosen digit as a PNG of 28 by 28 pixels.
+  save() {
+    const [run, i] = this.digits.value.split(",").map(Number);
+    const image = pixels(this.drawn.runs[run].steps.at(-1).x, i);
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [image.width, image.height];
+    canvas.getContext("2d").putImageData(image, 0, 0);
+    const name = this.digits.selectedOptions[0].text.replaceAll(" ", "-");
+    const link = document.createElement("a");
+    Object.assign(link, { href: canvas.toDataURL(), download: `${name}.png` }).click();
   }
 
   // The pictures drawn, or the stills that stood there before.

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from ddim_shared.repository import ROOT
 
+from ddim_lib.player.symbols import GREEK
+
 PAGE = ROOT / "book" / "glossary.md"
 ENTRY = re.compile(r"^(\S[^\n]*)\n: (.+(?:\n  .+)*)", re.MULTILINE)
-SYMBOLS = {r"\alpha": "α", r"\beta": "β", r"\epsilon": "ε", r"\eta": "η", r"\kappa": "κ",
-           r"\theta": "θ", r"\tau": "τ", r"\nabla": "∇", r"\log": "log ", r"\dots": "..",
-           r"\cdots": "..", r"\leftarrow": "<-", r"\,": " "}
+SYMBOLS = {rf"\{name}": sign for name, sign in GREEK.items()} | {
+    r"\nabla": "∇", r"\log": "log ", r"\dots": "..", r"\cdots": "..", r"\leftarrow": "<-",
+    r"\,": " "}
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ConfigError
 
+from ddim_lib.player.symbols import GREEK
+
 CARD = "social_card.png"  # in book/_assets, drawn by scripts/assets/social_card.py
 CARD_SIZE = (1200, 630)
 CARD_ALT = "Denoising Diffusion Implicit Models, an executable book: digits emerge from noise."
 LONGEST = 300  # a description, in characters; search engines show half of it or more
-GREEK = {"alpha": "α", "epsilon": "ε", "eta": "η", "lambda": "λ", "sigma": "σ", "tau": "τ",
-         "theta": "θ"}
 NOINDEX = '<meta name="robots" content="noindex" />'
 BADGE = re.compile(r"Open in Colab\Z")
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-from PIL import Image
+from PIL import Image, ImageStat
 from sphinx.application import Sphinx
 
 PICTURE = re.compile(
@@ -38,25 +38,31 @@ ROLES = [(re.compile(wrong), right) for wrong, right in [
 ]]
 
 
+PAPER = 225  # mean grey level; curves on white lie above 235, pictures below 190
+
+
 @functools.cache
-def size(path: Path) -> tuple[int, int]:
+def seen(path: Path) -> tuple[int, int, bool]:
+    """Width, height, and whether it is lines on white paper."""
     with Image.open(path) as picture:
-        return picture.size
+        return *picture.size, ImageStat.Stat(picture.convert("L")).mean[0] > PAPER
 
 
 def sized(body: str, sources: dict[str, Path]) -> str:
     """Pictures with width and height, so that nothing jumps; all but the first load when near."""
-    seen = 0
+    count = 0
 
     def complete(found: re.Match) -> str:
-        nonlocal seen
+        nonlocal count
         tag, name = found[0], unquote(found[1])
         extra = ""
-        if name in sources and not re.search(r"\b(width|height)=", tag):
-            width, height = size(sources[name])
-            extra += f' width="{width}" height="{height}"'
-        seen += 1
-        if seen > 1 and "loading=" not in tag:
+        if name in sources:
+            width, height, paper = seen(sources[name])
+            if not re.search(r"\b(width|height)=", tag):
+                extra += f' width="{width}" height="{height}"'
+            extra += " data-paper" * paper
+        count += 1
+        if count > 1 and "loading=" not in tag:
             extra += ' loading="lazy" decoding="async"'
         return f"<img{extra}{tag[4:]}"
 

@@ -11,6 +11,8 @@ import unicodedata
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from ddim_lib.player.symbols import GREEK
+
 ACCENTED = re.compile(r"\\(hat|bar|tilde)\s*\{?\s*\\?([A-Za-z]+)\}?")
 WORD = re.compile(r"[^\W\d_]+")
 # Sphinx 7 has no hook in its search page's script; this becomes part of language_data.js.
@@ -39,7 +41,13 @@ def add(app: Sphinx, doctree: nodes.document) -> None:
         doctree.append(nodes.meta(name="keywords", content=", ".join(words)))
 
 
+def letters(app: Sphinx, name: str, template: str, context: dict, doctree) -> None:
+    """For search_page.js, by way of the page's template."""
+    context["greek"] = GREEK
+
+
 def setup(app: Sphinx) -> dict:
     app.connect("doctree-read", add)
+    app.connect("html-page-context", letters)
     app.config.html_search_scorer = SCORER
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}
