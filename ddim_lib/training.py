@@ -42,6 +42,9 @@ STATE = {"config", "run", "step", "record", "pending", "seconds", "model", "ema"
 
 LOSS_WEIGHTS = ("1", "1/alpha")
 
+# What asks a run to stop: Ctrl-C, a cluster or the system, a terminal that closes (not on Windows).
+STOP = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 def noise_prediction_loss(model: nn.Module, schedule: Schedule, x0: Tensor,
                           generator: torch.Generator | None = None,
@@ -358,8 +361,8 @@ class Trainer:
 
         Args:
             until: the step to stop at; the run's end where left out.
-            checkpoint: a file, written each ``every`` steps, at the end, and on Ctrl-C or SIGTERM,
-                which wait for the end of their step.
+            checkpoint: a file, written each ``every`` steps, at the end, and on Ctrl-C, SIGTERM or
+                SIGHUP (a closed terminal), which wait for the end of their step.
             every: steps between checkpoints.
             log_every: steps over which the recorded loss is a mean.
             progress: show the bar.
@@ -369,7 +372,7 @@ class Trainer:
             call that it goes on from.
 
         Raises:
-            Stopped: on Ctrl-C or SIGTERM.
+            Stopped: on Ctrl-C, SIGTERM or SIGHUP.
             FloatingPointError: the loss is not finite. The last checkpoint stays as it was.
         """
         from tqdm.auto import tqdm
@@ -378,7 +381,7 @@ class Trainer:
         first, before, begin = len(self.record), self.seconds, time.perf_counter()
         total, count = torch.tensor(self._pending[0], device=self.device), self._pending[1]
         quiet = {} if progress and is_first() else {"disable": True}
-        with stop_requests((signal.SIGINT, signal.SIGTERM)) as asked, \
+        with stop_requests(STOP) as asked, \
                 tqdm(total=until, initial=self.step, **quiet,
                      desc=f"training in {self.precision}") as bar:
             for now in self.train(until):
