@@ -33,13 +33,17 @@ def tile(images: Tensor, columns: int, gap: int = 2) -> np.ndarray:
                          f"{tuple(images.shape)}")
     columns, gap = arguments.whole("columns", columns, 1), arguments.whole("gap", gap, 0)
     n, c, h, w = images.shape
-    rows = -(-n // columns)
-    sheet = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, c), 255, np.uint8)
+    sheet = np.full((*tile_size(n, h, w, columns, gap), c), 255, np.uint8)
     pixels = to_uint8(images.detach().cpu()).permute(0, 2, 3, 1).numpy()
     for i, picture in enumerate(pixels):
         y, x = divmod(i, columns)
         sheet[y * (h + gap):y * (h + gap) + h, x * (w + gap):x * (w + gap) + w] = picture
     return sheet.squeeze(2) if c == 1 else sheet
+
+
+def tile_size(n: int, h: int, w: int, columns: int, gap: int = 2) -> tuple[int, int]:
+    """Height and width in pixels of what :func:`tile` makes of n images of h times w pixels."""
+    return -(-n // columns) * (h + gap) - gap, columns * (w + gap) - gap
 
 
 def show(images: Tensor, columns: int = 8, *, scale: float = 0.75, title: str | None = None,

@@ -44,6 +44,9 @@ STATE = {"config", "run", "step", "record", "pending", "seconds", "model", "ema"
 
 LOSS_WEIGHTS = ("1", "1/alpha")
 
+# What asks a run to stop: Ctrl-C, a cluster or the system, a terminal that closes (not on Windows).
+STOP = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 
 def noise_prediction_loss(model: nn.Module, schedule: Schedule, x0: Tensor,
                           generator: torch.Generator | None = None,
@@ -377,8 +380,8 @@ class Trainer:
 
         Args:
             until: the step to stop at; the run's end where left out.
-            checkpoint: a file, written each ``every`` steps, at the end, and on Ctrl-C or SIGTERM,
-                which wait for the end of their step.
+            checkpoint: a file, written each ``every`` steps, at the end, and on Ctrl-C, SIGTERM or
+                SIGHUP (a closed terminal), which wait for the end of their step.
             every: steps between checkpoints.
             log_every: steps over which the recorded loss is a mean.
             progress: show the bar.
@@ -388,7 +391,7 @@ class Trainer:
             call that it goes on from.
 
         Raises:
-            Stopped: on Ctrl-C or SIGTERM.
+            Stopped: on Ctrl-C, SIGTERM or SIGHUP.
             ValueError: until, every or log_every is no such number.
             FloatingPointError: the loss is not finite. The last checkpoint stays as it was.
         """
@@ -401,7 +404,7 @@ class Trainer:
         total = torch.tensor(self._pending[0], dtype=torch.float32, device=self.device)
         count = self._pending[1]
         quiet = {} if progress and is_first() else {"disable": True}
-        with stop_requests((signal.SIGINT, signal.SIGTERM)) as asked, \
+        with stop_requests(STOP) as asked, \
                 tqdm(total=until, initial=self.step, **quiet,
                      desc=f"training in {self.precision}") as bar:
             for now in self.train(until):

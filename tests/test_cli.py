@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from test_cli_train import assert_error, files, small_disk
-from test_datasets import idx
+from test_datasets import idx, numbers, packed, png
 
 import ddim_lib
 from ddim_lib.cli import evaluate as cli_evaluate
 from ddim_lib.cli import main, together
 from ddim_lib.cli.sample import moment
-from ddim_lib.datasets import load
+from ddim_lib.datasets import load, load_folder
 from ddim_lib.metrics import SPACES, FrechetDistance
 from ddim_lib.pixels import to_float, to_uint8
 from ddim_lib.plotting import tile
@@ -250,6 +250,21 @@ def test_pictures_are_encoded_and_decoded_as_by_the_library(convention, ddim, te
     assert np.abs(pixels("both.png").astype(int) - tile(rows, 8)).max() <= 1
 
 
+@pytest.mark.parametrize("place", ["strange", "strange.zip", "strange.tar"])
+def test_of_a_folder_or_an_archive_is_read_what_training_reads(place, ddim, tmp_path):
+    """What a program left beside the pictures is none; a folder may be called as a picture is."""
+    pictures = {name: png(numbers(8, 8, seed=i)) for i, name in enumerate(
+        ("b.png", "sub/A.PNG", "x.png/c.png"))}
+    left = ("._b.png", "__MACOSX/._b.png", "__MACOSX/d.png", ".cache/e.png", "notes.txt")
+    packed(tmp_path / place, pictures | dict.fromkeys(left, b"no picture"))
+    assert ddim("encode", place, "--weights", "tiny.safetensors", "--steps", 2, "--out",
+                "a.safetensors")[0] == 0
+    assert read_facts("a.safetensors")["pictures"] == sorted(pictures)
+    x0 = to_float(load_folder(place, 8, 1))
+    latents = ddim_lib.encode(tiny(), ddim_lib.linear(), x0, steps=2)
+    assert torch.equal(load_file("a.safetensors")["latents"], latents)
+
+
 def test_files_may_be_named_singly(ddim, ten):
     for out in ("a.npy", "a.safetensors"):
         assert ddim("encode", "pictures/3.png", "pictures/1.png", "--weights", "tiny.safetensors",
@@ -407,7 +422,7 @@ def test_of_averaged_and_raw_weights_the_averaged_are_taken(ddim, tmp_path):
         found = ddim_lib.load_weights("x.safetensors")[0].state_dict()
         assert all(torch.equal(found[key], value) for key, value in wanted.items())
     assert_error(ddim("weights", "convert", "raw.pth", "y.safetensors"), "'IN'", "holds no EMA",
-                 "--raw takes the raw weights")
+                 "(--raw) takes the raw weights")
 
 
 def test_long_work_shows_a_bar_unless_the_reader_forbids_it(ddim):
@@ -453,11 +468,18 @@ def test_a_traceback_can_be_asked_for(monkeypatch, ddim):
         main(["--traceback", *command])
 
 
-def test_out_of_memory_names_the_way_out(monkeypatch, ddim):
-    def full(*_, **__):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\n many lines")
+def raises(error):
+    raise error
 
-    monkeypatch.setattr(together, "sample", full)
+
+@pytest.mark.parametrize("full", [
+    lambda: raises(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\n many lines")),
+    lambda: torch.empty(1 << 50), lambda: torch.empty(1 << 62), lambda: np.empty(1 << 50),
+    lambda: raises(RuntimeError("MPS backend out of memory (MPS allocated: 4 GB ..)")),
+    lambda: raises(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `..`"))],
+    ids=["cuda", "cpu", "cpu overflow", "numpy", "mps", "cublas"])
+def test_out_of_memory_names_the_way_out(full, monkeypatch, ddim):
+    monkeypatch.setattr(together, "sample", lambda *_, **__: full())
     assert_error(ddim("interpolate", "--weights", "tiny.safetensors", "--out", "x.png"),
                  "a smaller --batch-size may help")
 

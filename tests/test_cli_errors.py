@@ -12,7 +12,7 @@ from test_cli import SHIPPED, ddim  # noqa: F401
 from test_cli_train import assert_error, files
 
 import ddim_lib
-from ddim_lib.cli import together
+from ddim_lib.cli import output, together
 from ddim_lib.cli.options import check_walk
 from ddim_lib.sampling import coefficients
 from ddim_lib.schedule import pairs, timesteps
@@ -118,7 +118,7 @@ def test_the_examples_of_good_input_pass(ddim, folder):  # noqa: F811
     ((*SAMPLE, "--out", "x"), ("'--out'", "must end in", "'x'")),
     ((*SAMPLE, "--out", "is-a-folder.png"), ("'--out'", "'is-a-folder.png' is a folder")),
     ((*SAMPLE, "--out", "old.png/x.png"), ("--out old.png/x.png cannot be written",)),
-    ((*SAMPLE, "--out", "x.png", "--fps", "0"), ("'--fps'", "above 0 and at most 50", "'0'")),
+    ((*SAMPLE, "--out", "x.png", "--fps", "0"), ("'--fps'", "0.01 and at most 50", "'0'")),
     ((*SAMPLE, "--out", "x.png", "--fps", "51"), ("'--fps'", "'51'")),
     ((*SAMPLE, "--out", "x.png", "--scale", "0"), ("'--scale'", "0 is not in the range 1<=x<=32")),
     ((*SAMPLE, "--out", "x.png", "--columns", "0"), ("'--columns'", "x>=1")),
@@ -163,7 +163,8 @@ def test_the_examples_of_good_input_pass(ddim, folder):  # noqa: F811
     (("weights", "convert", "none.ckpt", "x.safetensors"), ("'IN'", "none.ckpt")),
     (("weights", "convert", "cut.safetensors", "x.safetensors"), ("'IN'", "is damaged")),
     (("weights", "convert", "foreign.safetensors", "x.safetensors"), ("'IN'", "foreign")),
-    (("weights", "convert", "others.ckpt", "x.safetensors"), ("'IN'", "--config must be given")),
+    (("weights", "convert", "others.ckpt", "x.safetensors"),
+     ("'IN'", "config must be given", "--config: cifar10, or a JSON file")),
     (("weights", "convert", "others.ckpt", "x.safetensors", "--config", "cut.safetensors"),
      ("'--config'", "must be cifar10 or a JSON file", "'cut.safetensors'")),
     (("weights", "convert", "tiny.safetensors", "x", "--config", "cifar10"),
@@ -204,12 +205,10 @@ def test_a_folder_that_may_not_be_written_is_named(ddim, folder):  # noqa: F811
 
 def test_the_folder_is_tried_before_the_work(ddim, folder, monkeypatch):  # noqa: F811
     """Nobody waits an hour for "Permission denied"."""
-    import tempfile
-
-    def denied(**_):
+    def denied(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(tempfile, "TemporaryFile", denied)
+    monkeypatch.setattr(output, "try_writing", denied)
     monkeypatch.setattr(ddim_lib, "sample_iter", None)
     monkeypatch.setattr(together, "sample", None)
     monkeypatch.setattr(ddim_lib, "encode", None)

@@ -216,7 +216,7 @@ def test_options_of_a_run_reach_its_configuration(ddim, tmp_path):
     assert found["spread"] == pytest.approx(spread, abs=5e-5)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(number, ddim, tmp_path):
     """Stopped between the optimizer's step and the average's, amid a mean of the loss."""
     options = [*TINY, "--steps", 6, "--half"]

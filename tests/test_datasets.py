@@ -17,9 +17,11 @@ import torch
 from PIL import Image
 
 from ddim_lib import datasets
-from ddim_lib.datasets import DatasetNotFoundError, load, load_folder, load_uint8, pictures
+from ddim_lib.cli.evaluate import real_digits
+from ddim_lib.datasets import DatasetNotFoundError, kanji, load, load_folder, load_uint8, pictures
 from ddim_lib.pixels import to_float, to_uint8
 from ddim_lib.storage.folders import data_root
+from ddim_lib.weights import load_pretrained
 
 # Pixels ------------------------------------------------------------------------------------------
 
@@ -193,6 +195,30 @@ def test_the_data_folder_is_the_variables_or_the_users_cache(tmp_path, monkeypat
     assert data_root() == Path.home() / ".cache" / "ddim_lib" / "data"
 
 
+@pytest.mark.parametrize("folder", ["~nosuchuser/x", "~/x", None])
+def test_without_a_home_folder_the_embedded_digits_are_read_and_all_else_is_one_error(
+        folder, monkeypatch):
+    import pwd
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("DDIM_DATA", raising=False)
+    if folder:
+        monkeypatch.setenv("DDIM_DATA", folder)
+
+    def nobody(*_):  # as in a container whose user has no name
+        raise KeyError("no such user")
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert len(load("digits")[0]) == 5000
+    named = f"no home folder for {folder or '~/.cache/ddim_lib/data'}: .* DDIM_DATA name"
+    for fetch in (lambda: load("mnist"), lambda: load("kkanji"), kanji.load,
+                  lambda: load_pretrained("cifar10")):
+        with pytest.raises(FileNotFoundError, match=named):
+            fetch()
+    assert "embedded digits" in real_digits(10)[1]
+
+
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(ImportError, match=r'pip install "ddim-lib\[train\]"'):
@@ -305,6 +331,20 @@ def test_a_picture_that_cannot_be_read_is_named(place, bad, tmp_path, capsys):
         load_folder(path, 8)
     assert len(load_folder(path, 8, skip_broken=True)) == 1
     assert "1 of 2 pictures left out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content, why", [
+    (b"", "it is empty"), (b"\0" * 500, "it is no PNG, JPEG, WEBP, BMP, GIF or TIFF"),
+    (b"version https://git-lfs.github.com/spec/v1\n", "it is no PNG, JPEG"),
+    (b"<!doctype html><title>404</title>", "it is no PNG"),
+    (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "it is no PNG"),
+    (b"%!PS-Adobe-3.0 EPSF-3.0\n", "it is no PNG")],
+    ids=["empty", "zeros", "git-lfs", "html", "svg", "eps"])
+def test_what_is_no_picture_is_said_to_be_none(content, why, tmp_path):
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(ValueError, match=f"x.png: {why}") as error:
+        load_folder(tmp_path, 8)
+    assert "BytesIO" not in str(error.value)
 
 
 def test_broken_pictures_are_left_out_where_that_is_asked(tmp_path, capsys):

@@ -5,6 +5,7 @@ what it is asked for.
 """
 
 import functools
+import gzip
 import http.server
 import re
 import threading
@@ -651,6 +652,59 @@ def test_no_webassembly_is_a_sentence(visit):
     sample(page)
     assert "WebAssembly, which this browser lacks" in alert(page)
     assert page.locator(".ddim-live img").is_visible() and faults == []
+
+
+def told_before_the_download(page, sentence):
+    sample(page)
+    assert sentence in alert(page) and "try again" not in alert(page)
+    assert not [name for name in sent() if name in ("session.js", "worker.js") or ".bin" in name]
+    assert page.locator(".ddim-live img").is_visible()
+
+
+@pytest.mark.parametrize(("lacks", "sentence"), [
+    ("WebAssembly.validate = () => false", "WebAssembly with SIMD, which this browser lacks"),
+    ("delete window.DecompressionStream", "Chrome 91, Firefox 114 or Safari 16.4."),
+    ("delete window.Worker", "a newer browser")])
+def test_what_a_browser_lacks_is_told_before_the_download(visit, lacks, sentence):
+    page, faults = visit(script=lacks)
+    told_before_the_download(page, sentence)
+    assert faults == []
+
+
+def test_a_processor_without_simd(browser, address):  # noqa: F811
+    """A browser that really has none: V8 needs SSE 4.1 for it."""
+    other = browser.browser_type.launch(executable_path=test_pages.CHROMIUM, args=[
+        *test_pages.FLAGS, "--js-flags=--no-enable-sse4-1 --no-enable-ssse3"])
+    try:
+        page = other.new_page()
+        page.goto(f"{address}/{PAGE}", wait_until="networkidle")
+        told_before_the_download(page, "Chrome 91, Firefox 114 and Safari 16.4 have it.")
+    finally:
+        other.close()
+
+
+def test_a_runtime_that_cannot_run_gives_no_advice_to_try_again(visit):
+    page, _ = visit()
+    page.route("**/ort.wasm.bin", lambda route: route.fulfill(body=gzip.compress(b"no wasm")))
+    sample(page, S=1, n=1)
+    assert "could not go on (no available backend" in alert(page)
+    assert "try again" not in alert(page)
+
+
+@pytest.mark.parametrize("names", ["*.bin", "ort.wasm.bin", "mnist.bin"])
+def test_a_host_may_unpack_the_files(visit, network, names):
+    page, _ = visit()
+
+    def send(route):
+        content = (test_pages.SITE / urlsplit(route.request.url).path.removeprefix(
+            PREFIX + "/")).read_bytes()
+        route.fulfill(body=gzip.decompress(content))
+
+    page.route(f"**/{names}", send)
+    sample(page, S=2, n=2, beside="")
+    assert alert(page) == ""
+    walk = ddim_lib.sample_iter(*network, steps=2, seeds=[0, 1])
+    assert max(differences(drawn(page)[0], walk)) <= 1e-3
 
 
 @pytest.mark.parametrize("name", ["mnist.bin", "ort.wasm.bin", "ort.js", "session.js", "worker.js"])

@@ -343,7 +343,7 @@ def test_a_damaged_checkpoint_is_an_error(kind, narrow, tmp_path):
 
 @pytest.mark.parametrize("stored, message", [
     ([1, 2, 3], "must be a list .model, optimiser, epoch, step, EMA., it has 3 entries"),
-    ([{}, {}, 0, 0], "holds no EMA; ema=False takes the raw weights"),
+    ([{}, {}, 0, 0], "holds no EMA; ema=False .--raw. takes the raw weights"),
     ({"state_dict": {"a": torch.zeros(1)}, "epoch": 3},
      "must hold tensors by name, it holds state_dict .dict., epoch .int.; save the entry "
      "state_dict alone"),
@@ -445,6 +445,18 @@ def test_what_may_be_left_out_stands_at_diffusers_default():
                                     {"num_train_timesteps": 1000}, {"class_embed_type": None}])
 def test_what_computes_the_same_is_taken(change):
     assert config_from_diffusers({**HUB_CONFIG, **change}) == replace(CIFAR10, dropout=0.0)
+
+
+@pytest.mark.parametrize("unet", [".", "unet"])
+def test_a_schedule_is_never_guessed(unet, narrow, tmp_path):
+    hub_folder(tmp_path / unet, narrow)
+    (tmp_path / unet / "scheduler_config.json").unlink()
+    with pytest.raises(ValueError, match="lacks scheduler_config.json .in itself, or in scheduler"):
+        read_published(tmp_path)
+    (tmp_path / "scheduler").mkdir()
+    (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps(HUB_SCHEDULER))
+    if unet == "unet":
+        assert read_published(tmp_path)[1].to_dict() == linear().to_dict()
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "\"text\""])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 import ddim_lib
+from ddim_lib.cli.errors import blaming
 from ddim_lib.cli.options import (
     Named,
     autocast_option,
@@ -27,7 +29,7 @@ from ddim_lib.cli.options import (
     weights_option,
 )
 from ddim_lib.cli.output import TENSORS, Out, prepare, sheet, write_png, write_tensor
-from ddim_lib.datasets.pictures import ENDINGS, decode
+from ddim_lib.datasets import pictures as files
 from ddim_lib.pixels import to_float
 
 CONVENTIONS = ("source", "destination")
@@ -55,8 +57,8 @@ def encode(pictures, out, decoded, convention, resize, weights, download, steps,
            batch_size, autocast, device):
     """Find the noise that DDIM draws given pictures from.
 
-    Give files or folders (searched with their subfolders), and --out, --decode or both. The
-    error is in pixels of [0, 1], the paper's Table 2. Transparency is laid on white.
+    Give pictures, folders (searched with their subfolders), zips or tars, and --out, --decode or
+    both. The error is in pixels of [0, 1], the paper's Table 2. Transparency is laid on white.
 
     \b
     Examples:
@@ -72,8 +74,10 @@ def encode(pictures, out, decoded, convention, resize, weights, download, steps,
     autocast = chosen_autocast(autocast, device)
     model, schedule, name = network(weights, device, download)
     taus = check_walk(schedule, steps, spacing)
-    files = find(pictures)
-    x0 = to_float(torch.stack([read(file, model.image_shape, resize) for file in files]))
+    with blaming("PICTURE|FOLDER..."):
+        found = [read(path, model.image_shape, resize) for path in pictures]
+    x0 = to_float(torch.cat([images for images, _ in found]))
+    names = [name for _, inside in found for name in inside]
     if out:
         prepare("--out", [out])
     if decoded:
@@ -84,14 +88,14 @@ def encode(pictures, out, decoded, convention, resize, weights, download, steps,
     if out:
         write_tensor("--out", out, "latents", latents, weights=name, steps=steps,
                      spacing=spacing, convention=convention, autocast=autocast,
-                     pictures=[f.name for f in files])
+                     pictures=names)
     if decoded:
         back = ddim_lib.sample(model, schedule, x_T=latents, steps=taus, batch_size=batch_size,
                                autocast=autocast, device=device)
         error = ((back - x0) / 2).double().square().mean().item()
         write_png("--decode", decoded, pairs(x0, back, scale))
         click.echo(f"mean squared error {error:.3g} (pixels in [0, 1])")
-    click.echo(f"{len(files)} pictures, {len(taus)} steps ({spacing}, {convention}), "
+    click.echo(f"{len(names)} pictures, {len(taus)} steps ({spacing}, {convention}), "
                f"{time.perf_counter() - begin:.1f} s on {device.type}: "
                f"{', '.join(str(path) for path in (out, decoded) if path)}")
 
@@ -105,44 +109,30 @@ def pairs(x0: Tensor, back: Tensor, scale: int, columns: int = 8) -> np.ndarray:
     return sheet(torch.cat(rows), min(columns, len(x0)), scale)
 
 
-def find(paths: tuple[Path, ...]) -> list[Path]:
-    """The files named, and every picture in the folders named, sorted."""
-    found = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS)
-            if not inside:
-                raise click.BadParameter(f"must be pictures or folders that hold some "
-                                         f"({', '.join(ENDINGS)}); {path} holds none",
-                                         param_hint="'PICTURE|FOLDER...'")
-            found += inside
-        elif path.is_file():
-            found.append(path)
-        else:
-            raise click.BadParameter(f"must be pictures or folders; there is no {path}",
-                                     param_hint="'PICTURE|FOLDER...'")
-    return found
+def read(path: Path, shape: tuple[int, int, int], resize: bool) -> tuple[Tensor, list[str]]:
+    """A picture, or all in a folder or an archive by name: uint8, (N, *shape), and N names."""
+    fit = partial(fitted, shape=shape, resize=resize)
+    if not path.is_file() or files.archive(path):
+        return files.read(path, shape[1], shape[0], fit=fit)
+    try:
+        return files.pixels(fit(files.decode(path.read_bytes(), 3)))[None], [path.name]
+    except Exception as error:  # its decoders raise nearly anything on damaged files
+        raise ValueError(f"cannot read the picture {path}: {error}") from error
 
 
-def read(path: Path, shape: tuple[int, int, int], resize: bool) -> Tensor:
-    """One picture as uint8, shape (C, H, W); another shape is an error without ``resize``."""
+def fitted(picture, shape: tuple[int, int, int], resize: bool):
+    """An RGB picture of Pillow's as one of this shape; without ``resize`` it must be one."""
     from PIL import Image, ImageOps
 
     channels, height, width = shape
-    try:
-        picture = decode(path.read_bytes(), 3)
-    except Exception as error:  # its decoders raise nearly anything on damaged files
-        raise click.BadParameter(f"{path} cannot be read as a picture: {error}",
-                                 param_hint="'PICTURE|FOLDER...'") from error
     red, green, blue = picture.split()
     coloured = not red.tobytes() == green.tobytes() == blue.tobytes()
     if not resize and (picture.size != (width, height) or channels == 1 and coloured):
-        raise click.BadParameter(
-            f"must be {width}x{height} {'grey' if channels == 1 else 'colour'} for this network, "
-            f"{path} is {picture.width}x{picture.height} {'colour' if coloured else 'grey'}; "
-            "--resize makes it fit", param_hint="'PICTURE|FOLDER...'")
-    if channels == 1:
-        picture = picture.convert("L")
-    if picture.size != (width, height):
-        picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.array(picture)).view(height, width, channels).permute(2, 0, 1)
+        raise ValueError(
+            f"it must be {width}x{height} {'grey' if channels == 1 else 'colour'} for this "
+            f"network, and is {picture.width}x{picture.height} {'colour' if coloured else 'grey'}; "
+            "--resize makes it fit")
+    picture = picture.convert("L" if channels == 1 else "RGB")
+    if picture.size == (width, height):
+        return picture
+    return ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)

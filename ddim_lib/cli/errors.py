@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from contextlib import ExitStack, contextmanager, redirect_stdout
 import click
 import torch
 
+from ddim_lib.cli.streams import lasting_streams
 from ddim_lib.runtime.processes import (
     LostProcess,
     is_first,
@@ -21,9 +23,9 @@ from ddim_lib.runtime.processes import (
     world_size,
 )
 
-# What the library's docstrings promise for bad input, and what the system says of files. All
-# else (TypeError, KeyError, ..) is a bug of ours and keeps its traceback.
-EXPECTED = (ValueError, OSError, FloatingPointError, MemoryError, torch.OutOfMemoryError)
+# On a CPU PyTorch reports it by a RuntimeError, and so do the libraries below it on a GPU.
+NO_MEMORY = re.compile("out of memory|not enough memory|allocate memory|bad_alloc|ALLOC_FAILED"
+                       "|size calculation overflowed", re.IGNORECASE)
 TOGETHER = ("train", "sample", "interpolate", "evaluate")  # what several processes can do
 
 
@@ -36,17 +38,11 @@ class Commands(click.Group):
     def invoke(self, ctx):
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:
-            raise  # `ddim .. | head`: click ends quietly
-        except EXPECTED as error:
-            if ctx.params["traceback"]:
+        except Exception as error:
+            told = None if ctx.params["traceback"] else expected(error)
+            if told is None:
                 raise
-            raise Failed(_told(error)) from error
-        except ImportError as error:
-            # The library's own say what to install and stem from the first one; others are bugs.
-            if error.__cause__ is None or ctx.params["traceback"]:
-                raise
-            raise Failed(str(error)) from error
+            raise Failed(told) from error
 
     def resolve_command(self, ctx, args):
         """The command that was named, if as many processes as there are can run it."""
@@ -58,6 +54,19 @@ class Commands(click.Group):
 
     def main(self, args=None, prog_name=None, **extra):
         extra["standalone_mode"] = False  # click's own would print usage errors on four lines
+        with lasting_streams() as stdout:
+            try:
+                code = self._code(args, prog_name or "ddim", **extra)
+            finally:
+                stdout.flush()
+            if stdout.lost and not code:
+                if stdout.lost.errno == errno.EPIPE:
+                    sys.exit(1)  # `ddim .. | head` wants no more
+                _tell(f"Error: stdout cannot be written: {stdout.lost.strerror}")
+                sys.exit(2)
+        sys.exit(code)
+
+    def _code(self, *arguments, **options) -> int:
         with ExitStack() as stack:
             try:
                 stack.enter_context(joined())
@@ -67,14 +76,14 @@ class Commands(click.Group):
             if not is_first():
                 stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
             try:
-                code = super().main(args, prog_name or "ddim", **extra)
+                code = super().main(*arguments, **options)
             except click.Abort:
                 _tell("Stopped.")
                 sys.exit(130)
             except (click.ClickException, LostProcess) as error:
                 _tell("Error: " + _line(error))
                 sys.exit(2)
-        sys.exit(code if isinstance(code, int) else 0)
+        return code if isinstance(code, int) else 0
 
 
 def _tell(line: str) -> None:
@@ -98,12 +107,22 @@ class Failed(click.ClickException):
     """An error that is told in one line."""
 
 
-def _told(error: BaseException) -> str:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+def expected(error: Exception) -> str | None:
+    """What a person can mend, as a sentence: bad input, and what the machine lacks or refuses.
+
+    None for all else (TypeError, KeyError, ..): it is a bug of ours and keeps its traceback.
+    """
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) \
+            or isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)):
         return "the memory does not suffice; a smaller --batch-size may help"
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return f"--compile: torch.compile fails here ({str(error).strip().splitlines()[0]})"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
+    if isinstance(error, ImportError):
+        # The library's own say what to install and stem from the first one; others are bugs.
+        return str(error) if error.__cause__ else None
+    return str(error) if isinstance(error, (ValueError, OSError, FloatingPointError)) else None
 
 
 @contextmanager
@@ -115,13 +134,4 @@ def blaming(option: str) -> Iterator[None]:
         told = str(error)
         if isinstance(error, json.JSONDecodeError):  # which speaks of neither file nor weights
             told = f"what the file says of itself is damaged, it is not JSON ({error})"
-        raise click.BadParameter(as_options(told), param_hint=f"'{option}'") from error
-
-
-def as_options(message: str) -> str:
-    """The library's advice in the words of the command line."""
-    message = re.sub(r"load_pretrained\('(\w+)', .*?download=True\)", r"--download", message)
-    return (message.replace("pass download=True", "pass --download")
-            .replace("config must be", "--config must be").replace("a UNetConfig", "a JSON file")
-            .replace("CIFAR10 of ddim_lib.weights.checkpoints", "cifar10")
-            .replace("ema=False", "--raw"))
+        raise click.BadParameter(told, param_hint=f"'{option}'") from error

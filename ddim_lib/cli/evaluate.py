@@ -24,7 +24,7 @@ from ddim_lib.cli.options import (
 )
 from ddim_lib.cli.output import Out, prepare, write_json
 from ddim_lib.cli.together import sample_together
-from ddim_lib.datasets import DatasetNotFoundError, load
+from ddim_lib.datasets import load
 from ddim_lib.runtime.processes import is_first
 from ddim_lib.runtime.provenance import hardware
 
@@ -103,7 +103,7 @@ def real_digits(n: int) -> tuple[torch.Tensor | None, str]:
     try:
         images, _ = load("mnist")
         which = "MNIST training digits"
-    except DatasetNotFoundError:
+    except FileNotFoundError:  # nor a folder for it
         images, _ = load("digits")
         which = "embedded digits (a part of MNIST; all of MNIST is not in DDIM_DATA)"
     if n > len(images):

@@ -13,6 +13,7 @@ import torch
 
 from ddim_lib.cli.errors import blaming
 from ddim_lib.cli.together import first_goes_ahead
+from ddim_lib.cli.video import FPS
 from ddim_lib.runtime import precision
 from ddim_lib.runtime.processes import local_rank, world_size
 from ddim_lib.sampling import coefficients, sigma
@@ -158,7 +159,7 @@ autocast_option = click.option("--autocast", type=Named(precision.AUTOCAST), def
                                help="What the network computes in; auto: the device's fastest.")
 scale_option = click.option("--scale", type=click.IntRange(1, 32), default=2,
                             help="Screen pixels a pixel, in pictures and films.")
-fps_option = click.option("--fps", type=Number(0, 50, above=True), default=10.0,
+fps_option = click.option("--fps", type=Number(*FPS), default=10.0,
                           help="Frames a second, in films.")
 spacing_option = click.option("--spacing", type=Named(SPACINGS), default="trailing",
                               metavar="|".join(SPACINGS), help="Which of the levels 1..T.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +15,14 @@ from torch import Tensor
 
 from ddim_lib.cli.errors import Failed
 from ddim_lib.cli.video import require_mp4, write_gif, write_mp4
-from ddim_lib.plotting import tile
-from ddim_lib.storage.files import replacing, why_not_written
+from ddim_lib.plotting import tile, tile_size
+from ddim_lib.storage.files import replacing, try_writing, why_not_written
 from ddim_lib.storage.tensors import save_tensors
 
 TENSORS = (".npy", ".safetensors")
 FILMS = (".gif", ".mp4")
+LONGEST = {".gif": 65_535, ".mp4": 16_384}  # pixels a side: the format's two bytes, x264's limit
+GAP = 8  # pixels between x_t and the prediction in a film
 
 
 class Out(click.ParamType):
@@ -62,9 +64,40 @@ def prepare(option: str, paths: Sequence[Path]) -> None:
         if path.suffix and path.is_dir():  # diffusers' weights are a folder, without an ending
             raise Failed(f"{option} {path} cannot be written: a folder has its name")
         with writing(option, path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=path.parent):
-                pass
+            try_writing(path)
+
+
+def check_size(paths: Sequence[Path], shape: tuple[int, int, int], n: int, columns: int,
+               scale: int, frames: int = 1, beside: bool = False) -> None:
+    """Refuse pictures and films that no file or memory holds, before the work.
+
+    Args:
+        paths: PNG, or films; others may be among them.
+        shape: of an image, (C, H, W).
+        n, columns, scale: images on a sheet, images a row, screen pixels a pixel.
+        frames: sheets in the film.
+        beside: whether each frame of a film is two sheets beside each other.
+    """
+    channels, h, w = shape
+    height, width = (scale * side for side in tile_size(n, h, w, min(columns, n)))
+    for path in paths:
+        ending, wide, total = path.suffix.lower(), width, 1
+        if ending in FILMS:
+            wide, total = (2 * width + GAP * scale if beside else width), frames
+        elif ending != ".png":
+            continue
+        problem = ""
+        if max(height, wide) > LONGEST.get(ending, math.inf):
+            problem = f"at most {LONGEST[ending]:,} a side fit into {ending}"
+        try:
+            np.empty((total, height, wide, channels), np.uint8)
+        except (MemoryError, ValueError):  # numpy's of a size that no address reaches
+            problem = "the memory does not suffice"
+        if problem:
+            times = f"{total} times " if total > 1 else ""
+            raise click.BadParameter(f"{path} would have {times}{wide:,}x{height:,} pixels, and "
+                                     f"{problem}: fewer pictures or a smaller --scale",
+                                     param_hint="'--out'")
 
 
 def write_png(option: str, path: Path, pixels: np.ndarray) -> None:

@@ -35,8 +35,10 @@ from ddim_lib.cli.options import (
 )
 from ddim_lib.cli.output import (
     FILMS,
+    GAP,
     TENSORS,
     Out,
+    check_size,
     prepare,
     sheet,
     write_film,
@@ -95,11 +97,12 @@ def sample(outs, weights, download, steps, eta, spacing, order, seeds, n, labels
     model, schedule, name = network(weights, device, download)
     labels = chosen_labels(labels, guidance, model, name, len(seeds))
     taus = check_walk(schedule, steps, spacing, eta, order)
-    if is_first():
-        prepare("--out", outs)
     films = any(path.suffix.lower() in FILMS for path in outs)
     # The frames: numbers of steps of the walk, the first and the result among them.
     kept = sorted({round(i) for i in np.linspace(0, len(taus), min(frames, len(taus) + 1))})
+    check_size(outs, model.image_shape, len(seeds), columns, scale, len(kept), show == "both")
+    if is_first():
+        prepare("--out", outs)
     images, history = walk(model, schedule, share(seeds), batch_size, kept if films else [],
                            labels and share(labels), steps=taus, eta=eta, order=order, clip=clip,
                            guidance=guidance, autocast=autocast, device=device)
@@ -142,7 +145,7 @@ def moment(pair: tuple[Tensor, Tensor], show: str, columns: int, scale: int) -> 
     x, x0 = (sheet(to_float(part), columns, scale) for part in pair)
     if show != "both":
         return x if show == "x" else x0
-    gap = np.full((x.shape[0], 8 * scale, *x.shape[2:]), 255, np.uint8)
+    gap = np.full((x.shape[0], GAP * scale, *x.shape[2:]), 255, np.uint8)
     return np.concatenate([x, gap, x0], axis=1)
 
 
@@ -189,11 +192,15 @@ def interpolate(ctx, outs, seeds, spherical, grid, frames, weights, download, st
     if len(seeds) != wanted:
         raise click.BadParameter(f"must be {wanted} seeds {'with' if grid else 'without'} --grid, "
                                  f"got {len(seeds)}", param_hint="'--seeds'")
-    if grid and any(path.suffix.lower() in FILMS for path in outs):
+    films = [path for path in outs if path.suffix.lower() in FILMS]
+    if grid and films:
         raise click.BadParameter("must not be a film with --grid, got "
                                  f"{', '.join(map(str, outs))}", param_hint="'--out'")
     model, schedule, name = network(weights, device, download)
     taus = check_walk(schedule, steps, spacing)
+    check_size(films, model.image_shape, 1, 1, scale, frames)
+    check_size([path for path in outs if path not in films], model.image_shape,
+               frames**2 if grid else frames, frames, scale)
     if is_first():
         prepare("--out", outs)
     between = ddim_lib.slerp if spherical else torch.lerp

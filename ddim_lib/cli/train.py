@@ -15,7 +15,7 @@ import torch
 
 import ddim_lib
 from ddim_lib import datasets
-from ddim_lib.cli.errors import as_options, blaming
+from ddim_lib.cli.errors import blaming
 from ddim_lib.cli.options import (
     DEVICES,
     LARGEST_SEED,
@@ -29,6 +29,7 @@ from ddim_lib.cli.together import first_goes_ahead
 from ddim_lib.presets import PRESETS
 from ddim_lib.runtime.processes import broadcast, is_first, wait, world_size
 from ddim_lib.runtime.provenance import commit, hardware
+from ddim_lib.storage.files import sole_writer
 from ddim_lib.training import Stopped, Trainer
 from ddim_lib.unet import UNetConfig
 from ddim_lib.weights import load_pretrained, load_weights
@@ -96,6 +97,9 @@ def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch
     device = chosen_device(device)
     checkpoint, weights, log = (out / name for name in (
         "checkpoint.pt", f"{preset}.safetensors", "loss.json"))
+    began = out.is_dir()
+    if began:
+        hold(ctx, out)
     check_out(out, (checkpoint, weights, log), resume, force)
     unet = chosen_network(PRESETS[preset].unet, resolution, channels, ch)
     given = {"steps": steps, "batch_size": batch_size, "lr": lr, "warmup": warmup,
@@ -124,6 +128,8 @@ def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch
             trainer.load(checkpoint)
     if is_first():
         prepare("--out", [checkpoint, weights, log])
+    if not began:
+        hold(ctx, out)
     click.echo(f"{preset}: {sum(p.numel() for p in trainer.model.parameters()):,} parameters, "
                f"{len(images):,} pictures, steps {trainer.step:,} to {config.steps:,} of "
                f"{config.batch_size} in {trainer.precision} on {hardware(device)}"
@@ -157,6 +163,16 @@ def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch
     write_json("--out", log, {**facts, "loss": trainer.record})
     click.echo(f"{weights}: loss {trainer.record[-1]['loss']:.4f} after {config.steps:,} steps, "
                f"{trainer.seconds:.0f} s")
+
+
+def hold(ctx: click.Context, out: Path) -> None:
+    """Keep the folder for this command, or end it where another one has it."""
+    try:
+        if is_first():
+            ctx.with_resource(sole_writer(out))
+    except BlockingIOError as error:
+        raise click.BadParameter(f"another ddim train writes into {out} now: name another folder, "
+                                 "or wait for its end", param_hint="'--out'") from error
 
 
 def check_out(out: Path, files: tuple[Path, ...], resume: bool, force: bool) -> None:
@@ -238,7 +254,7 @@ def training_pictures(preset: str, unet: UNetConfig, folder: Path | None, data: 
     try:
         images, labels = datasets.load_uint8(name, download=download)
     except datasets.DatasetNotFoundError as error:
-        raise click.BadParameter(as_options(str(error)), param_hint="'--data'") from error
+        raise click.BadParameter(str(error), param_hint="'--data'") from error
     shape = (unet.in_channels, unet.resolution, unet.resolution)
     if tuple(images.shape[1:]) != shape:
         raise click.BadParameter(

@@ -11,6 +11,7 @@ import numpy as np
 
 from ddim_lib.storage.files import replacing
 
+FPS = (0.01, 50)  # GIF counts to 655 s a frame, and viewers slow down what is faster
 
 def write_gif(path: str | Path, frames: Sequence[np.ndarray], fps: float = 10,
               hold: float = 2) -> None:
@@ -19,7 +20,7 @@ def write_gif(path: str | Path, frames: Sequence[np.ndarray], fps: float = 10,
     Args:
         path: the file, written beside itself first.
         frames: uint8 arrays of one shape, (H, W) or (H, W, 3).
-        fps: frames a second, at most 50: viewers slow down what is faster.
+        fps: frames a second, 0.01 to 50.
         hold: seconds that the last frame stays. (GIF counts in hundredths of a second.)
 
     Raises:
@@ -90,7 +91,7 @@ def _check(frames: Sequence[np.ndarray], fps: float, hold: float) -> None:
     shapes = {frame.shape for frame in frames}
     if len(shapes) > 1:
         raise ValueError(f"frames must have one shape, got {sorted(shapes)}")
-    if not 0 < fps <= 50:
-        raise ValueError(f"fps must be above 0 and at most 50, got {fps}")
+    if not FPS[0] <= fps <= FPS[1]:
+        raise ValueError(f"fps must be in {FPS[0]}..{FPS[1]}, got {fps}")
     if not 0 <= hold <= 60:
         raise ValueError(f"hold must be in 0..60 seconds, got {hold}")

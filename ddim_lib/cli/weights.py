@@ -138,7 +138,8 @@ def convert(source, target, half, raw, config):
                                   dtype=torch.float16 if half else torch.float32,
                                   **{**facts, "converted_from": source.name})
     click.echo(f"{target}: {sum(p.numel() for p in model.parameters()):,} parameters, pictures "
-               f"of shape {model.image_shape}")
+               f"of shape {model.image_shape}, {schedule.name} schedule, predicts "
+               f"{model.config.prediction_type}")
 
 
 def told_network(told: str | None) -> ddim_lib.UNetConfig | None:
@@ -160,7 +161,7 @@ def read(source: Path, raw: bool, config: ddim_lib.UNetConfig | None):
     if not ours:
         return *read_published(source, config=config, ema=not raw), {}
     if config:
-        raise ValueError(f"config must be left out for {source}, which says what it is")
+        raise ValueError(f"--config must be left out for {source}, which says what it is")
     facts = read_facts(source)
     return *ddim_lib.load_weights(source), {k: v for k, v in facts.items() if k not in OURS}
 

@@ -72,9 +72,9 @@ def load_uint8(name: str, split: str = "train", *, root: str | Path | None = Non
     if split != "train" and name not in TORCHVISION:
         which = "the embedded digits" if name == "digits" else f"the data set {name!r}"
         raise ValueError(f"split must be train for {which}, got {split!r}")
-    root = Path(root) if root is not None else data_root()
-    if name == "digits":
+    if name == "digits":  # they need no folder
         return _digits()
+    root = Path(root) if root is not None else data_root()
     if name == "kkanji":
         return kanji.load(root, download=download)[:2]
     if name == "anime-faces":
@@ -104,11 +104,11 @@ def _torchvision(name: str, split: str, root: Path, download: bool) -> tuple[Ten
         if not isinstance(error, OSError) and not (
                 isinstance(error, RuntimeError) and MISSING.search(str(error))):
             raise ValueError(f"data set {name!r} in {root} is damaged: remove it and pass "
-                             f"download=True to fetch it again ({error or type(error).__name__})"
-                             ) from error
+                             f"download=True (--download) to fetch it again "
+                             f"({error or type(error).__name__})") from error
         how = (f"the download failed ({error})" if download else
-               "pass download=True to fetch it, or let the variable DDIM_DATA name a folder "
-               "that holds it in torchvision's layout")
+               "pass download=True (--download) to fetch it, or let the variable DDIM_DATA name a "
+               "folder that holds it in torchvision's layout")
         raise DatasetNotFoundError(f"data set {name!r} ({split}) is not in {root}: {how}"
                                    ) from error
     images = torch.as_tensor(np.asarray(found.data))

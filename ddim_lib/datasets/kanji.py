@@ -71,9 +71,9 @@ def load(root: str | Path | None = None, *, download: bool = False) -> Kanji:
     if place is None:
         if not download:
             raise DatasetNotFoundError(
-                f"data set 'kkanji' is not in {root}: pass download=True to fetch kkanji.tar "
-                "(310 MB) from CODH, or let the variable DDIM_DATA name a folder that holds it as "
-                "a folder, zip or tar whose name begins with kkanji")
+                f"data set 'kkanji' is not in {root}: pass download=True (--download) to fetch "
+                "kkanji.tar (310 MB) from CODH, or let the variable DDIM_DATA name a folder that "
+                "holds it as a folder, zip or tar whose name begins with kkanji")
         from ddim_lib.storage.download import DownloadError
         from ddim_lib.storage.download import download as fetch
 

@@ -46,7 +46,7 @@ def find(root: Path, name: str) -> Path | None:
     Raises:
         ValueError: there are several.
     """
-    found = sorted(p for p in root.glob(f"{name}*") if p.is_dir() or _kind(p))
+    found = sorted(p for p in root.glob(f"{name}*") if p.is_dir() or archive(p))
     if len(found) > 1:
         raise ValueError(f"{root} must hold the data set {name!r} once, it holds "
                          f"{', '.join(p.name for p in found)}: take all but one of them away")
@@ -54,14 +54,16 @@ def find(root: Path, name: str) -> Path | None:
 
 
 def read(path: str | Path, resolution: int, channels: int = 3, *, limit: int | None = None,
-         skip_broken: bool = False, keep: Callable[[str], object] = bool
-         ) -> tuple[Tensor, list[str]]:
+         skip_broken: bool = False, keep: Callable[[str], object] = bool,
+         fit: Callable | None = None) -> tuple[Tensor, list[str]]:
     """All pictures below a folder or in an archive, and their names.
 
     Args:
         path: as ``folder`` of :func:`~ddim_lib.datasets.load_folder`, whose errors it raises too.
         resolution, channels, limit, skip_broken: as in that function.
         keep: of a name, whether its picture is wanted.
+        fit: makes an RGB picture one of this resolution and these channels, in place of what
+            :func:`~ddim_lib.datasets.load_folder` does; or raises ValueError.
 
     Returns:
         uint8, shape (N, channels, resolution, resolution), and N names, sorted.
@@ -94,21 +96,27 @@ def read(path: str | Path, resolution: int, channels: int = 3, *, limit: int | N
         try:
             if size > LARGEST:
                 raise ValueError(f"its file has {size:,} bytes, at most {LARGEST:,} may be")
-            picture = decode(content(), channels)
+            picture = fit(decode(content(), 3)) if fit else decode(content(), channels)
         except Exception as error:  # decoders of a dozen formats raise whatever they like
             broken[name] = f"{error or type(error).__name__}"
             continue
         if picture.size != (resolution, resolution):
             picture = ImageOps.fit(picture, (resolution, resolution), Image.Resampling.LANCZOS)
             resized += 1
-        pixels = torch.from_numpy(np.array(picture))
-        images[i] = pixels.view(resolution, resolution, channels).permute(2, 0, 1)
+        images[i] = pixels(picture)
         good[i] = True
     bar.close()
-    _report(path, len(names), int(good.sum()), resized, resolution, broken, skip_broken)
+    _report(path, len(names), int(good.sum()), resized, resolution, broken, skip_broken,
+            "" if skip_broken or fit else " (skip_broken=True leaves out what cannot be read)")
     if good.all():
         return images, names
     return images[good], [name for name, fine in zip(names, good.tolist(), strict=True) if fine]
+
+
+def pixels(picture) -> Tensor:
+    """A Pillow image, grey or RGB, as uint8, shape (C, H, W)."""
+    values = torch.from_numpy(np.array(picture))
+    return values.view(picture.height, picture.width, -1).permute(2, 0, 1)
 
 
 def decode(content: bytes, channels: int):
@@ -123,11 +131,19 @@ def decode(content: bytes, channels: int):
         channels: 1 or 3.
 
     Raises:
+        ValueError: the file is empty, or of another format.
         Exception: whatever Pillow raises on a file that it cannot read.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
-    with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+    if not content:
+        raise ValueError("it is empty")
+    try:
+        opened = Image.open(io.BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError as error:  # whose words name a place in the memory
+        raise ValueError(f"it is no {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, or its beginning "
+                         "is damaged") from error
+    with opened as picture:
         picture.load()
         bits, inverted = _levels(picture, content)
         hidden = _hidden(picture, bits)
@@ -183,7 +199,7 @@ def _names(path: Path) -> tuple[set[str], str]:
     if not path.exists():
         raise DatasetNotFoundError(f"folder must be a folder, zip or tar with pictures; there is "
                                    f"no {path}")
-    if not path.is_dir() and not _kind(path):
+    if not path.is_dir() and not archive(path):
         raise ValueError(f"folder must be a folder, .zip or .tar (.gz, .bz2, .xz), got {path}")
     try:
         every = {name for name, _, _ in _files(path)}
@@ -210,7 +226,7 @@ def _entries(path: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
 
 def _files(path: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
     """The same of every file that is not hidden."""
-    walk = _in_folder if path.is_dir() else _in_zip if _kind(path) == "zip" else _in_tar
+    walk = _in_folder if path.is_dir() else _in_zip if archive(path) == "zip" else _in_tar
     for name, size, content in walk(path):
         parts = name.split("/")
         # macOS writes ._NAME.png beside NAME.png, and keeps a second tree in __MACOSX.
@@ -274,19 +290,19 @@ def _posix(name: str) -> str:
     return str(PurePosixPath(name.replace("\\", "/")))
 
 
-def _kind(path: Path) -> str:
+def archive(path: Path) -> str:
+    """"zip", "tar" or "tgz" by the name of a file; empty for any other."""
     found = re.search(r"\.(zip|tar|tgz)(?:\.(?:gz|bz2|xz))?$", path.name.lower())
     return found[1] if found else ""
 
 
 def _report(path: Path, n: int, read: int, resized: int, resolution: int,
-            broken: dict[str, str], skip_broken: bool) -> None:
+            broken: dict[str, str], skip_broken: bool, hint: str) -> None:
     """Errors for what could not be read; lines on stdout for what was changed or left out."""
     first = "; ".join(f"{name}: {why}" for name, why in sorted(broken.items())[:5])
     more = "; .." if len(broken) > 5 else ""
     if broken and not (skip_broken and read):
         what = "the picture" if len(broken) == 1 else f"{len(broken)} of {n} pictures,"
-        hint = "" if skip_broken else " (skip_broken=True leaves out what cannot be read)"
         raise ValueError(f"cannot read {what} {path / first}{more}{hint}")
     if read + len(broken) != n:
         raise ValueError(f"{path} changed while it was read: {n - read - len(broken)} of {n} "

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,17 +27,44 @@ def replacing(path: str | Path) -> Iterator[Path]:
         OSError: the file cannot be written.
     """
     path = Path(os.path.realpath(path))
-    _remove_leftovers(path)
-    folder = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    folder.mkdir(exist_ok=True)
-    temporary = folder / path.name
-    try:
+    with _beside(path) as temporary:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())  # before the name changes: a power cut leaves one or the other
         os.replace(temporary, path)
+
+
+def try_writing(path: str | Path) -> None:
+    """Raise now what :func:`replacing` would raise after the work; nothing is left behind.
+
+    Args:
+        path: the file or folder that shall be written; missing folders above it are made.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = Path(os.path.realpath(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _beside(path) as temporary:
+        temporary.touch()
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A path of the same name in a folder that lasts as long as this."""
+    _remove_leftovers(path)
+    folder = path.with_name(f".{_label(path)}.{os.getpid()}.tmp")
+    folder.mkdir(exist_ok=True)
+    try:
+        yield folder / path.name
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _label(path: Path) -> str:
+    """The name, or its checksum where more letters would make it too long for a disk."""
+    name = os.fsencode(path.name)
+    return path.name if len(name) < 200 else f"{zlib.crc32(name):08x}"
 
 
 def _remove_leftovers(path: Path) -> None:
@@ -44,7 +72,7 @@ def _remove_leftovers(path: Path) -> None:
     if os.name != "posix":
         return  # elsewhere os.kill(pid, 0) ends the process that it is asked about
     for folder in path.parent.glob(".*.tmp"):
-        found = re.fullmatch(rf"\.{re.escape(path.name)}\.(\d+)\.tmp", folder.name)
+        found = re.fullmatch(rf"\.{re.escape(_label(path))}\.(\d+)\.tmp", folder.name)
         if found and not _runs(int(found[1])):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -57,6 +85,36 @@ def _runs(pid: int) -> bool:
     except PermissionError:
         pass  # another user's
     return True
+
+
+@contextmanager
+def sole_writer(folder: str | Path) -> Iterator[None]:
+    """Nobody else gets this for the same folder meanwhile; the end of the process ends it too.
+
+    Where the system or the disk has no locks (Windows, some network disks), everybody does.
+
+    Args:
+        folder: must exist.
+
+    Raises:
+        BlockingIOError: somebody has it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(lock)
 
 
 def check_zip(path: str | Path) -> None:

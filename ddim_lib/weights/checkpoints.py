@@ -53,8 +53,7 @@ def read_published(path: str | Path, *, config: UNetConfig | None = None, ema: b
     - a folder in diffusers' layout (``config.json`` with the weights, flat or under ``unet/``),
       its attention in older or newer names. config.json says what the network is, and is
       compared, since the tensors fit networks that compute something else; the schedule and what
-      the network predicts (noise or velocity) are scheduler_config.json's, linear and noise where
-      there is none.
+      the network predicts (noise or velocity) are scheduler_config.json's, which must be there.
 
     Args:
         path: the file or the folder.
@@ -84,7 +83,7 @@ def read_published(path: str | Path, *, config: UNetConfig | None = None, ema: b
         raise ValueError(f"config must be given for {path}, since tensors do not tell all that is "
                          f"computed with them: CIFAR10 of ddim_lib.weights.checkpoints for the "
                          f"published network, a UNetConfig for another; a folder in diffusers' "
-                         f"layout has its own in config.json")
+                         f"layout has its own in config.json (--config: cifar10, or a JSON file)")
     try:
         if folder is not None:
             state = from_diffusers(state, config)
@@ -131,7 +130,7 @@ def write_diffusers(folder: str | Path, model: nn.Module, schedule: Schedule) ->
                              "unet": ["diffusers", "UNet2DModel"]},
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=folder.name, dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
     try:
         temporary.chmod(0o755)
         save_tensors(temporary / "diffusion_pytorch_model.safetensors",
@@ -262,7 +261,8 @@ def _described(folder: Path) -> tuple[UNetConfig, Schedule]:
             schedule, kind = _explain(place / "scheduler_config.json", lambda stored: (
                 schedule_from_diffusers(stored), stored.get("prediction_type", "epsilon")))
             return replace(config, prediction_type=kind), schedule
-    return config, linear()
+    raise ValueError(f"{folder} lacks scheduler_config.json (in itself, or in scheduler/ beside "
+                     f"unet/), which says the schedule and what the network predicts")
 
 
 def _explain(path: Path, read: Callable):
@@ -300,7 +300,7 @@ def _tensors(stored, ema: bool, path: Path) -> dict[str, Tensor]:
             raise ValueError(f"{path} must be a list [model, optimiser, epoch, step, EMA], it has "
                              f"{len(stored)} entries")
         if ema and len(stored) == 4:
-            raise ValueError(f"{path} holds no EMA; ema=False takes the raw weights")
+            raise ValueError(f"{path} holds no EMA; ema=False (--raw) takes the raw weights")
         stored = stored[4 if ema else 0]
     if not isinstance(stored, dict) or not stored:
         raise ValueError(f"{path} must hold tensors by name, it holds {arguments.shown(stored)}")

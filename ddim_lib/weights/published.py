@@ -84,7 +84,8 @@ def _places(variant: str, path: str | Path | None) -> list[Path]:
     """Where the file (or the hub's folder) may lie: at a path alone, if one is given."""
     if path is not None and not Path(path).is_dir():
         return [Path(path) if variant == "ema" else Path(path).parent]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    # Without a home folder ~ stays as it is, which names no folder.
+    cache = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))
     # The second is where the reference code puts it.
     roots = [data_root(), cache / "diffusion_models_converted"] if path is None else [Path(path)]
     names = [CHECKPOINT, Path(CHECKPOINT).name] if variant == "ema" else [HUB, "."]
@@ -107,7 +108,7 @@ def _fetch(variant: str, place: Path) -> Path:
 def _how(variant: str, place: Path) -> str:
     names = [""] if variant == "ema" else [*HUB_SMALL, next(iter(HUB_WEIGHTS))]
     urls = CHECKPOINT_URLS if variant == "ema" else [f"{HUB_URLS[0]}/{name}" for name in names]
-    return (f"With a network: load_pretrained('cifar10', variant={variant!r}, download=True) "
-            f"fetches 143 MB once. Without: take {' and '.join(urls)} from another machine to "
-            f"{place}, or say with path where it lies. The small network 'cifar10-small' ships "
-            f"with the library.")
+    return (f"With a network: load_pretrained('cifar10', variant={variant!r}, download=True) or "
+            f"--download fetches 143 MB once. Without: take {' and '.join(urls)} from another "
+            f"machine to {place}, or say with path where it lies. The small network "
+            f"'cifar10-small' ships with the library.")

@@ -7,6 +7,9 @@
   // A picture's width in pixels of a digit: four digits and what is between them (grid.js).
   const ACROSS = 118;
   const LARGEST = 4;
+  // One instruction of SIMD, which the runtime needs.
+  const SIMD = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10,
+    8, 1, 6, 0, 65, 0, 253, 15, 11]);
 
   const CONTROLS = `
     <div class="ddim-live-row">
@@ -110,7 +113,11 @@
       return "The network runs on WebAssembly, which this browser lacks or has switched off.";
     }
     if (typeof DecompressionStream !== "function" || typeof Worker !== "function") {
-      return "The live sampler needs a newer browser: Chrome 80, Firefox 114 or Safari 16.4.";
+      return "The live sampler needs a newer browser: Chrome 91, Firefox 114 or Safari 16.4.";
+    }
+    if (!WebAssembly.validate(SIMD)) {
+      return "The network runs on WebAssembly with SIMD, which this browser lacks or has switched " +
+        "off. Chrome 91, Firefox 114 and Safari 16.4 have it.";
     }
     return null;
   }

@@ -201,7 +201,9 @@ export class Session {
     }
     this.status.textContent = "";
     const other = lost ? "" : `, or choose ${this.wanted.label === null ? "a" : "any"} digit`;
-    this.tell(`The live sampler could not go on (${reason}). Press Sample to try again${other}.`);
+    // The runtime's words where this browser cannot run it, which another click does not change.
+    const advice = /no available backend/.test(reason) ? "" : ` Press Sample to try again${other}.`;
+    this.tell(`The live sampler could not go on (${reason}).${advice}`);
     this.end();
   }
 

@@ -98,7 +98,7 @@ async function file(name) {
   return response;
 }
 
-// Files named .bin are compressed with gzip, and unpacked here.
+// Files named .bin are compressed with gzip; some hosts unpack them on the way.
 async function unpacked(name, progress) {
   const response = await file(name);
   const encoded = response.headers.get("Content-Encoding");
@@ -113,7 +113,12 @@ async function unpacked(name, progress) {
       controller.enqueue(chunk);
     },
   });
-  const stream = response.body.pipeThrough(count).pipeThrough(new DecompressionStream("gzip"));
+  const bytes = await whole(response.body.pipeThrough(count));
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
+  return whole(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
+}
+
+async function whole(stream) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
