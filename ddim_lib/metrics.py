@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ddim_lib.runtime.extras import extra
 from ddim_lib.storage.folders import data_folder
 from ddim_lib.storage.tensors import save_tensors
 from ddim_lib.weights import read_facts
@@ -97,7 +98,7 @@ class PixelComponents(nn.Module):
     @classmethod
     def fit(cls, images: Tensor, k: int = 60) -> PixelComponents:
         """The k principal components of these images, shape (N, C, H, W), N above k."""
-        flat = images.flatten(1).double()
+        flat = images.cpu().flatten(1).double()
         if not 1 <= k < min(flat.shape):
             raise ValueError(f"k must be from 1 to {min(flat.shape) - 1} for images of shape "
                              f"{tuple(images.shape)}, got {k}")
@@ -194,13 +195,14 @@ def confidence(images: Tensor, classifier: DigitClassifier | None = None) -> tup
 
     Args:
         images: in [-1, 1], shape (N, 1, 28, 28); values outside are clipped first.
-        classifier: where left out, the shipped one.
+        classifier: where left out, the shipped one, on the images' device.
 
     Returns:
-        labels, int64, shape (N,); probabilities of those labels, shape (N,).
+        on the images' device: labels, int64, shape (N,); probabilities of those labels, shape (N,).
     """
     classifier = classifier or load_classifier(images.device)
-    logits = in_batches(classifier, images.clamp(-1, 1))
+    there = next(classifier.parameters()).device
+    logits = in_batches(classifier, images.clamp(-1, 1).to(there)).to(images.device)
     probability, label = F.softmax(logits, dim=1).max(dim=1)
     return label, probability
 
@@ -240,7 +242,9 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = 3) -> tuple[float
 class FrechetDistance:
     """The distance of Heusel et al. (arXiv 1706.08500, eq. 6) in the features of a space.
 
-    torchmetrics computes it; this class holds the extractor and the reference.
+    torchmetrics computes it; this class holds the extractor and the reference. Features are
+    computed where the classifier is; their sums stay on the CPU, in float64, which Apple's GPUs
+    lack.
 
     Args:
         reference: images in [-1, 1], shape (N, 1, 28, 28), or None for the shipped statistics
@@ -256,11 +260,8 @@ class FrechetDistance:
 
     def __init__(self, reference: Tensor | None = None,
                  classifier: nn.Module | None = None, space: str = "classifier"):
-        try:
+        with extra("the Fréchet distance needs torchmetrics"):
             from torchmetrics.image.fid import FrechetInceptionDistance
-        except ImportError as error:
-            raise ImportError("the Fréchet distance needs torchmetrics: "
-                              'pip install "ddim-lib[train]"') from error
 
         _check_space(space)
         if reference is None and classifier is not None and not _is_shipped(classifier, space):
@@ -271,7 +272,6 @@ class FrechetDistance:
         # All pictures are here: in several processes it would gather the others', who have none.
         self._metric = FrechetInceptionDistance(feature=extractor, reset_real_features=False,
                                                 sync_on_compute=False)
-        self._metric.to(next(self.classifier.parameters()).device)
         if reference is None:
             self._restore(data_folder() / "stats" / f"{_REFERENCES[space]}.safetensors")
         else:
@@ -305,15 +305,14 @@ class FrechetDistance:
     def _restore(self, path) -> None:
         from safetensors.torch import load_file
 
-        device = self._metric.device
         for name, value in load_file(path).items():
-            setattr(self._metric, name, value.to(device))
+            setattr(self._metric, name, value)
 
     def _add(self, images: Tensor, real: bool) -> None:
         if len(images) < 2:
             raise ValueError(f"images must be at least 2 for a covariance, got {len(images)}")
         for part in images.split(500):
-            self._metric.update(part.clamp(-1, 1).to(self._metric.device), real=real)
+            self._metric.update(part.clamp(-1, 1), real=real)
 
 
 def _is_shipped(classifier: nn.Module, space: str) -> bool:
@@ -328,10 +327,11 @@ class _Features(nn.Module):
     def __init__(self, classifier: DigitClassifier):
         super().__init__()
         self.classifier, self.num_features = classifier, classifier.num_features
+        self.device = next(classifier.parameters()).device
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        return self.classifier.features(images.float())
+        return self.classifier.features(images.float().to(self.device)).cpu()
 
 
 def classifier_facts(space: str = "classifier") -> dict:

@@ -12,10 +12,12 @@ import numpy as np
 from torch import Tensor
 
 from ddim_lib.pixels import to_uint8
+from ddim_lib.runtime.extras import extra
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DRAWING = "figures need matplotlib"
 
 
 def tile(images: Tensor, columns: int, gap: int = 2) -> np.ndarray:
@@ -52,7 +54,8 @@ def show(images: Tensor, columns: int = 8, *, scale: float = 0.75, title: str | 
         rows: one name a row, to the left.
         heads: one name a column, above.
     """
-    import matplotlib.pyplot as plt
+    with extra(DRAWING):
+        import matplotlib.pyplot as plt
 
     gap = 2
     h, w = images.shape[2] + gap, images.shape[3] + gap
@@ -87,7 +90,8 @@ def curves(x: Sequence[float], ys: dict[str, Sequence[float]], *, xlabel: str, y
         marks: draw a marker at every point.
         level: a named horizontal line, a floor for instance.
     """
-    import matplotlib.pyplot as plt
+    with extra(DRAWING):
+        import matplotlib.pyplot as plt
 
     fig, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
     styles = ("-", "--", "-.", ":")

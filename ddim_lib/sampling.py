@@ -223,7 +223,8 @@ def sample_iter(model: Model, schedule: Schedule, *, steps: int | Sequence[int] 
             same pictures but for rounding; ``"bf16"`` or ``"fp16"`` (CUDA alone), faster where
             the hardware has it, and pictures that differ a little; ``"auto"``, what the device
             is good at. The walk itself stays in float32.
-        device: where to compute; where left out, the model's device.
+        device: where to compute; where left out, the model's device, or that of x_T for a model
+            without parameters.
     """
     n, transitions, walk = _walks(
         model, schedule, steps=steps, seeds=seeds, x_T=x_T, shape=shape, spacing=spacing, eta=eta,
@@ -245,7 +246,7 @@ def _walks(model, schedule, *, steps, spacing, seeds, x_T, labels, guidance, sha
         raise ValueError(f"order must be 1 or 2, got {order!r}")
     if order == 2 and eta != 0:
         raise ValueError(f"eta must be 0 where order is 2, got {eta!r}")
-    device = _device(model, device)
+    device = _device(model, device, x_T)
     seeds = _check_start(seeds, x_T)
     n = len(seeds) if x_T is None else len(x_T)
     labels = _check_labels(model, labels, n, guidance)
@@ -368,7 +369,7 @@ def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequenc
     if convention not in ("source", "destination"):
         raise ValueError(f"convention must be source or destination, got {convention!r}")
     taus = timesteps(schedule, steps, spacing)
-    device = _device(model, device)
+    device = _device(model, device, x0)
     network = _network(model, precision.resolve(autocast, device), device,
                        _check_labels(model, labels, len(x0), guidance), guidance)
     x = x0.to(device)
@@ -392,7 +393,8 @@ def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
         raise ValueError(f"y must have the shape of x, {tuple(x.shape)}, got {tuple(y.shape)}")
     if not 0 <= weight <= 1:
         raise ValueError(f"weight must be in [0, 1], got {weight}")
-    a, b = x.flatten(1).double(), y.flatten(1).double()
+    # In float64, which Apple's GPUs lack, and so on the CPU.
+    a, b = x.cpu().flatten(1).double(), y.cpu().flatten(1).double()
     cosine = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
     omega = torch.acos(cosine.clamp(-1, 1)).unsqueeze(1)
     sin = torch.sin(omega)
@@ -401,7 +403,7 @@ def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
     safe = torch.where(near, torch.ones_like(sin), sin)
     wa = torch.where(near, torch.full_like(sin, 1 - weight), torch.sin((1 - weight) * omega) / safe)
     wb = torch.where(near, torch.full_like(sin, weight), torch.sin(weight * omega) / safe)
-    return (wa * a + wb * b).view_as(x).to(x.dtype)
+    return (wa * a + wb * b).view(x.shape).to(x.dtype).to(x.device)
 
 
 def _check_start(seeds: Sequence[int] | None, x_T: Tensor | None) -> list[int] | None:
@@ -434,13 +436,13 @@ def _shape(model: Model, shape: tuple[int, int, int] | None) -> tuple[int, int, 
     return tuple(shape)
 
 
-def _device(model: Model, device: str | torch.device | None) -> torch.device:
+def _device(model: Model, device: str | torch.device | None, x: Tensor | None) -> torch.device:
     if device is not None:
         return torch.device(device)
     if isinstance(model, nn.Module):
         for parameter in model.parameters():
             return parameter.device
-    return torch.device("cpu")
+    return torch.device("cpu") if x is None else x.device
 
 
 def _check_labels(model: Model, labels: int | Sequence[int | None] | Tensor | None, n: int,

@@ -102,28 +102,32 @@ class Schedule:
         if t.shape != x0.shape[:1]:
             raise ValueError(f"t must be an int or have shape ({x0.shape[0]},), "
                              f"got {tuple(t.shape)}")
-        # The device's own copy of the table, and no range check on a GPU: an
-        # index out of range fails there by itself, a check would stall the loop.
+        # No range check on a GPU: an index out of range fails there by itself,
+        # a check would stall the loop.
         if t.device.type == "cpu" and not ((t >= 0) & (t <= self.T)).all():
             raise ValueError(f"t must be a whole number in 0..{self.T}, got "
                              f"{t.min().item()}..{t.max().item()}")
-        a = self._table(t.device)[t].view(-1, *[1] * (x0.ndim - 1))
-        return a.sqrt().to(x0.dtype) * x0 + (1 - a).sqrt().to(x0.dtype) * noise
+        a, b = (root[t].view(-1, *[1] * (x0.ndim - 1)) for root in self._roots(t.device, x0.dtype))
+        return a * x0 + b * noise
 
-    def signal(self, t: Tensor, ndim: int) -> Tensor:
-        """sqrt(alpha_t) of each image, float64, shape (N, 1, .., 1) with ndim dimensions.
+    def signal(self, t: Tensor, ndim: int, dtype: torch.dtype = torch.float64) -> Tensor:
+        """sqrt(alpha_t) of each image, shape (N, 1, .., 1) with ndim dimensions.
 
         Args:
             t: int64, shape (N,), in 0..T.
             ndim: of the images that it shall broadcast with.
+            dtype: of the result.
         """
-        return self._table(t.device)[t].sqrt().view(-1, *[1] * (ndim - 1))
+        return self._roots(t.device, dtype)[0][t].view(-1, *[1] * (ndim - 1))
 
-    def _table(self, device: torch.device) -> Tensor:
+    def _roots(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """sqrt(alpha) and sqrt(1 - alpha), the device's own copies."""
         tables = self.__dict__.setdefault("_tables", {})
-        if device not in tables:
-            tables[device] = self.alpha.to(device)
-        return tables[device]
+        if (device, dtype) not in tables:
+            # Rounded before they go: Apple's GPUs have no float64.
+            tables[device, dtype] = tuple(root.to(dtype).to(device) for root in (
+                self.alpha.sqrt(), (1 - self.alpha).sqrt()))
+        return tables[device, dtype]
 
     def to_dict(self) -> dict:
         """What weights store, so that :func:`from_dict` rebuilds the table."""

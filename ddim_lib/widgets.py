@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ddim_lib.runtime.extras import extra
+
 
 def frames_slider(frames: Sequence[np.ndarray], names: Sequence[object], label: str,
                   scale: int = 3):
@@ -30,7 +32,8 @@ def frames_slider(frames: Sequence[np.ndarray], names: Sequence[object], label: 
     Raises:
         ValueError: no frames, or not one name a frame.
     """
-    import ipywidgets
+    with extra("sliders need ipywidgets", "notebooks"):
+        import ipywidgets
     from PIL import Image
 
     if not len(frames) or len(frames) != len(names):

@@ -75,7 +75,7 @@ def close(what: str, got, want, *, atol: float = 1e-6, rtol: float = 1e-5,
     """
     if isinstance(want, Tensor):
         tensor(what, got, want.shape, dtype)
-        a, b = got.detach().double(), want.double()
+        a, b = _double(got.detach()), _double(want)
     else:
         a, b = torch.tensor(_number(what, got), dtype=torch.float64), _double(want)
     if _same(a, b, atol, rtol):
@@ -236,7 +236,8 @@ def _plain(value):
 
 
 def _double(value) -> Tensor:
-    return torch.as_tensor(value, dtype=torch.float64)
+    return value.cpu().double() if isinstance(value, Tensor) else \
+        torch.as_tensor(value, dtype=torch.float64)
 
 
 def _same(a: Tensor, b: Tensor, atol: float, rtol: float) -> bool:

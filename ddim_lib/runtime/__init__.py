@@ -1,1 +1,1 @@
-"""The machine: number types, processes, signals, and what a record says of all that."""
+"""The machine: accelerator, number types, processes, signals; what a record says of all that."""
