@@ -1,8 +1,9 @@
-"""Stop with a plain message where Python is too old. Must itself run on any Python 3."""
+"""Stop with one line where Python is another than the lock is for. Must itself run on any."""
 
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036 (older ones are what it is for)
-    sys.stderr.write("This book needs Python 3.11 or later; this is " + sys.version + "\n")
-    sys.stderr.write("Name another one: make setup PYTHON=python3.12\n")
+if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+    here = ".".join(map(str, sys.version_info[:2]))
+    sys.stderr.write("This book needs Python 3.11, 3.12 or 3.13, and this is " + here
+                     + ": name another, as in make setup PYTHON=python3.12\n")
     sys.exit(1)
