@@ -5,9 +5,10 @@ and, where TeX is, ddim-book.pdf. All three are built from a copy of the sources
 solution was cut, and then searched for them. The page for instructors stays out; in its place is
 one with the assignments, whose notebooks are those that students get.
 
-With --repo the buttons of Colab and Kaggle lead to the notebooks in that repository, whose content
-is the folder notebooks/. Without it the edition has no such buttons, since the public notebooks
-hold the solutions. The page "How we know" stays out: what it has to say are links to the public book.
+With --repo the buttons of Colab and Kaggle lead to the notebooks in that repository, whose
+content is the folder notebooks/. Without it the edition has no such buttons, since the public
+notebooks hold the solutions. The page "How we know" stays out: what it has to say are links to
+the public book.
 """
 
 import argparse
