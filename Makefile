@@ -14,7 +14,7 @@ NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg --
 # What looks at sources alone, and what proves the mathematics: no browser, no second process.
 FAST := notebooks release evidence glossary equation_page chapter_equations reference_pages alt project imports address \
   shipped schedule sampling ode properties metrics weights why family
-.PHONY: help setup book pdf course check lab test proof bench notebooks release grade gradescope serve clean lock address
+.PHONY: help setup book pdf course check lab test links dist proof bench notebooks release grade gradescope serve clean lock address
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,6 +60,15 @@ lab: $(READY)  ## the chapters in JupyterLab
 
 test: $(READY)  ## every test; every chapter runs again and must give what is committed
 	$(PY) -m pytest -n 2 --dist=loadfile $(NBVAL)
+
+links: $(READY) $(VENDOR) $(MODELS)  ## every link of the pages to another host, asked
+	.venv/bin/jupyter-book build . --builder linkcheck
+
+dist: $(READY)  ## wheel and source archive, in dist; TAG=v1.2.3 must be their version
+	@version=v$$($(PY) -c "import ddim_lib; print(ddim_lib.__version__)"); test "$(or $(TAG),$$version)" = "$$version" || \
+	  { echo "TAG must be the library's version, $$version, got $(TAG)"; exit 1; }
+	rm -rf dist
+	$(PY) -m hatchling build
 
 proof: $(READY)  ## what takes minutes to prove, one by ONLY=NAME; records in data/results
 	$(PY) -m proofs $(ONLY)

@@ -10,6 +10,7 @@ metric needs is imported where it is used.
 
 __version__ = "0.1.0"
 
+from ddim_lib.runtime.accelerator import device
 from ddim_lib.sampling import (
     Step,
     encode,
@@ -36,6 +37,7 @@ __all__ = [
     "UNetConfig",
     "available",
     "cosine",
+    "device",
     "encode",
     "extrapolate_x0",
     "guide",

@@ -24,7 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ddim_lib.runtime import arguments
-from ddim_lib.runtime.networks import device_of, type_of
+from ddim_lib.runtime.extras import extra
+from ddim_lib.runtime.networks import type_of
 from ddim_lib.storage.folders import data_folder
 from ddim_lib.storage.tensors import save_tensors
 from ddim_lib.weights import read_facts
@@ -100,7 +101,7 @@ class PixelComponents(nn.Module):
         """The k principal components of these images, shape (N, C, H, W), N above k."""
         arguments.batch("images", images)
         k = arguments.whole("k", k)
-        flat = images.flatten(1).double()
+        flat = images.cpu().flatten(1).double()
         if not 1 <= k < min(flat.shape):
             raise ValueError(f"k must be from 1 to {min(flat.shape) - 1} for images of shape "
                              f"{tuple(images.shape)}, got {k}")
@@ -197,14 +198,15 @@ def confidence(images: Tensor, classifier: DigitClassifier | None = None) -> tup
 
     Args:
         images: in [-1, 1], shape (N, 1, 28, 28); values outside are clipped first.
-        classifier: where left out, the shipped one.
+        classifier: where left out, the shipped one, on the images' device.
 
     Returns:
-        labels, int64, shape (N,); probabilities of those labels, shape (N,).
+        on the images' device: labels, int64, shape (N,); probabilities of those labels, shape (N,).
     """
     arguments.batch("images", images)
     classifier = classifier or load_classifier(images.device)
-    logits = in_batches(classifier, images.clamp(-1, 1))
+    there = next(classifier.parameters()).device
+    logits = in_batches(classifier, images.clamp(-1, 1).to(there)).to(images.device)
     probability, label = F.softmax(logits, dim=1).max(dim=1)
     return label, probability
 
@@ -246,7 +248,9 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = 3) -> tuple[float
 class FrechetDistance:
     """The distance of Heusel et al. (arXiv 1706.08500, eq. 6) in the features of a space.
 
-    torchmetrics computes it; this class holds the extractor and the reference.
+    torchmetrics computes it; this class holds the extractor and the reference. Features are
+    computed where the classifier is; their sums stay on the CPU, in float64, which Apple's GPUs
+    lack.
 
     Args:
         reference: images in [-1, 1], shape (N, 1, 28, 28), or None for the shipped statistics
@@ -262,11 +266,8 @@ class FrechetDistance:
 
     def __init__(self, reference: Tensor | None = None,
                  classifier: nn.Module | None = None, space: str = "classifier"):
-        try:
+        with extra("the Fréchet distance needs torchmetrics"):
             from torchmetrics.image.fid import FrechetInceptionDistance
-        except ImportError as error:
-            raise ImportError("the Fréchet distance needs torchmetrics: "
-                              'pip install "ddim-lib[train]"') from error
 
         arguments.choice("space", space, SPACES)
         if reference is None and classifier is not None and not _is_shipped(classifier, space):
@@ -275,7 +276,7 @@ class FrechetDistance:
         self.classifier = classifier or load_extractor(space)
         extractor = _Features(self.classifier)
         # All pictures are here: in several processes it would gather the others', who have none.
-        with torch.device(device_of(self.classifier)):  # whatever the default is
+        with torch.device("cpu"):  # whatever the default is
             self._metric = FrechetInceptionDistance(feature=extractor, reset_real_features=False,
                                                     sync_on_compute=False)
         if reference is None:
@@ -311,16 +312,15 @@ class FrechetDistance:
     def _restore(self, path) -> None:
         from safetensors.torch import load_file
 
-        device = self._metric.device
         for name, value in load_file(path).items():
-            setattr(self._metric, name, value.to(device))
+            setattr(self._metric, name, value)
 
     def _add(self, images: Tensor, real: bool) -> None:
         arguments.batch("reference" if real else "images", images)
         if len(images) < 2:
             raise ValueError(f"images must be at least 2 for a covariance, got {len(images)}")
         for part in images.split(500):
-            self._metric.update(part.clamp(-1, 1).to(self._metric.device), real=real)
+            self._metric.update(part.clamp(-1, 1), real=real)
 
 
 def _is_shipped(classifier: nn.Module, space: str) -> bool:
@@ -335,12 +335,14 @@ class _Features(nn.Module):
     def __init__(self, classifier: DigitClassifier):
         super().__init__()
         self.classifier, self.num_features = classifier, classifier.num_features
+        self.device = next(classifier.parameters()).device
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        features = self.classifier.features(images.to(type_of(self.classifier, torch.float32)))
+        features = self.classifier.features(images.to(self.device,
+                                                      type_of(self.classifier, torch.float32)))
         arguments.finite("features of the classifier", features)
-        return features
+        return features.cpu()
 
 
 def classifier_facts(space: str = "classifier") -> dict:

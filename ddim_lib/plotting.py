@@ -13,10 +13,12 @@ from torch import Tensor
 
 from ddim_lib.pixels import to_uint8
 from ddim_lib.runtime import arguments
+from ddim_lib.runtime.extras import extra
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DRAWING = "figures need matplotlib"
 
 
 def tile(images: Tensor, columns: int, gap: int = 2) -> np.ndarray:
@@ -58,7 +60,8 @@ def show(images: Tensor, columns: int = 8, *, scale: float = 0.75, title: str | 
         rows: one name a row, to the left.
         heads: one name a column, above.
     """
-    import matplotlib.pyplot as plt
+    with extra(DRAWING):
+        import matplotlib.pyplot as plt
 
     gap, columns = 2, arguments.whole("columns", columns, 1)
     scale = arguments.number("scale", scale)
@@ -99,7 +102,8 @@ def curves(x: Sequence[float], ys: dict[str, Sequence[float]], *, xlabel: str, y
         marks: draw a marker at every point.
         level: a named horizontal line, a floor for instance.
     """
-    import matplotlib.pyplot as plt
+    with extra(DRAWING):
+        import matplotlib.pyplot as plt
 
     x = arguments.items("x", x)
     ys = {name: arguments.items(name, y) for name, y in ys.items()}

@@ -84,6 +84,6 @@ def exact_mean_response(alpha_t: float, spread: float, pixels: int) -> float:
 
 
 def _ask(model: Model, x: Tensor, t: int) -> Tensor:
-    device = device_of(model)
+    device = device_of(model, torch.device("cpu"))
     x, t = x.to(device), whole("t", t, 0)
     return asked(model, x, torch.full((len(x),), t, device=device)).float()

@@ -283,7 +283,8 @@ def sample_iter(model: Model, schedule: Schedule, *, steps: int | Sequence[int] 
             same pictures but for rounding; ``"bf16"`` or ``"fp16"`` (CUDA alone), faster where
             the hardware has it, and pictures that differ a little; ``"auto"``, what the device
             is good at. The walk itself stays in float32.
-        device: where to compute; where left out, the model's device.
+        device: where to compute; where left out, the model's device, or that of x_T for a model
+            without parameters.
     """
     n, transitions, walk = _walks(
         model, schedule, steps=steps, seeds=seeds, x_T=x_T, shape=shape, spacing=spacing, eta=eta,
@@ -307,7 +308,7 @@ def _walks(model, schedule, *, steps, spacing, seeds, x_T, labels, guidance, sha
         raise ValueError(f"order must be 1 or 2, got {arguments.shown(order)}")
     if order == 2 and eta != 0:
         raise ValueError(f"eta must be 0 where order is 2, got {eta!r}")
-    device = _device(model, device)
+    device = _device(model, device, x_T)
     seeds = _check_start(seeds, x_T)
     n = len(seeds) if x_T is None else len(x_T)
     labels, guidance = _check_labels(model, labels, n, guidance)
@@ -440,7 +441,7 @@ def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequenc
     arguments.choice("convention", convention, ("source", "destination"))
     arguments.batch("x0", x0)
     taus = timesteps(schedule, steps, spacing)
-    device = _device(model, device)
+    device = _device(model, device, x0)
     network = _network(model, precision.resolve(autocast, device), device,
                        *_check_labels(model, labels, len(x0), guidance))
     x = x0.to(device)
@@ -468,7 +469,8 @@ def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
     weight = arguments.number("weight", weight)
     if not 0 <= weight <= 1:
         raise ValueError(f"weight must be in [0, 1], got {weight}")
-    a, b = x.flatten(1).double(), y.flatten(1).double()
+    # In float64, which Apple's GPUs lack, and so on the CPU.
+    a, b = x.cpu().flatten(1).double(), y.cpu().flatten(1).double()
     cosine = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
     omega = torch.acos(cosine.clamp(-1, 1)).unsqueeze(1)
     sin = torch.sin(omega)
@@ -477,7 +479,7 @@ def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
     safe = torch.where(near, torch.ones_like(sin), sin)
     wa = torch.where(near, torch.full_like(sin, 1 - weight), torch.sin((1 - weight) * omega) / safe)
     wb = torch.where(near, torch.full_like(sin, weight), torch.sin(weight * omega) / safe)
-    return (wa * a + wb * b).view_as(x).to(x.dtype)
+    return (wa * a + wb * b).view(x.shape).to(x.dtype).to(x.device)
 
 
 def _check_start(seeds: Sequence[int] | None, x_T: Tensor | None) -> list[int] | None:
@@ -502,8 +504,10 @@ def _check_seeds(seeds: Sequence[int]) -> list[int]:
     return seeds
 
 
-def _device(model: Model, device: str | torch.device | None) -> torch.device:
-    return device_of(model) if device is None else arguments.known_device(device)
+def _device(model: Model, device: str | torch.device | None, x: Tensor | None) -> torch.device:
+    if device is not None:
+        return arguments.known_device(device)
+    return device_of(model, torch.device("cpu") if x is None else x.device)
 
 
 def _check_labels(model: Model, labels: int | Sequence[int | None] | Tensor | None, n: int,

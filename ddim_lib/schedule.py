@@ -101,25 +101,29 @@ class Schedule:
         if not isinstance(t, Iterable):
             a = self.at(t)
             return math.sqrt(a) * x0 + math.sqrt(1 - a) * noise
-        t = arguments.levels("t", t, len(x0), self.T)
-        # The device's own copy of the table; an index out of range fails there by itself.
-        a = self._table(x0.device)[t.to(x0.device)].view(-1, *[1] * (x0.ndim - 1))
-        return a.sqrt().to(x0.dtype) * x0 + (1 - a).sqrt().to(x0.dtype) * noise
+        t = arguments.levels("t", t, len(x0), self.T).to(x0.device)
+        # The device's own copies of the tables; an index out of range fails there by itself.
+        a, b = (root[t].view(-1, *[1] * (x0.ndim - 1)) for root in self._roots(x0.device, x0.dtype))
+        return a * x0 + b * noise
 
-    def signal(self, t: Tensor, ndim: int) -> Tensor:
-        """sqrt(alpha_t) of each image, float64, shape (N, 1, .., 1) with ndim dimensions.
+    def signal(self, t: Tensor, ndim: int, dtype: torch.dtype = torch.float64) -> Tensor:
+        """sqrt(alpha_t) of each image, shape (N, 1, .., 1) with ndim dimensions.
 
         Args:
             t: int64, shape (N,), in 0..T.
             ndim: of the images that it shall broadcast with.
+            dtype: of the result.
         """
-        return self._table(t.device)[t].sqrt().view(-1, *[1] * (ndim - 1))
+        return self._roots(t.device, dtype)[0][t].view(-1, *[1] * (ndim - 1))
 
-    def _table(self, device: torch.device) -> Tensor:
+    def _roots(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """sqrt(alpha) and sqrt(1 - alpha), the device's own copies."""
         tables = self.__dict__.setdefault("_tables", {})
-        if device not in tables:
-            tables[device] = self.alpha.to(device)
-        return tables[device]
+        if (device, dtype) not in tables:
+            # Rounded before they go: Apple's GPUs have no float64.
+            tables[device, dtype] = tuple(root.to(dtype).to(device) for root in (
+                self.alpha.sqrt(), (1 - self.alpha).sqrt()))
+        return tables[device, dtype]
 
     def to_dict(self) -> dict:
         """What weights store, so that :func:`from_dict` rebuilds the table."""

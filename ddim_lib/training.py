@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ddim_lib.pixels import to_float
-from ddim_lib.runtime import arguments, precision
+from ddim_lib.runtime import accelerator, arguments, precision
 from ddim_lib.runtime.interrupts import stop_requests
 from ddim_lib.runtime.networks import asked
 from ddim_lib.runtime.processes import (
@@ -40,7 +40,7 @@ from ddim_lib.unet import UNet
 
 # What a checkpoint holds: all of it, or the run would go on differently.
 STATE = {"config", "run", "step", "record", "pending", "seconds", "model", "ema", "optimizer",
-         "scaler", "generator", "global_rng", "cuda_rng"}
+         "scaler", "generator", "global_rng", "device_rng"}
 
 LOSS_WEIGHTS = ("1", "1/alpha")
 
@@ -105,7 +105,7 @@ def _squared_error(model: nn.Module, schedule: Schedule, x0: Tensor, t: Tensor, 
     if weight == "1/alpha":
         # The same picture seen as noise or as velocity: eps - eps_theta = sqrt(alpha) (v - F).
         # The root divides before the square, which would lose digits where alpha is small.
-        error = error / schedule.signal(t, error.ndim).to(error.dtype)
+        error = error / schedule.signal(t, error.ndim, error.dtype)
     loss = error.square().mean()
     if mean_weight:
         loss = loss + mean_weight * error.mean(dim=(2, 3)).square().mean()
@@ -217,7 +217,7 @@ class Trainer:
         schedule: the noise levels.
         images: uint8, shape (N, C, H, W), kept on the device; made float batch by batch.
         config: see :class:`TrainingConfig`.
-        device: ``"cuda"`` where there is one and it is left out, else ``"cpu"``.
+        device: where left out, :func:`~ddim_lib.runtime.accelerator.device`.
         labels: one an image for a network with labels, 0..classes - 1, int64 or uint8, shape (N,);
             kept on the device.
 
@@ -253,8 +253,7 @@ class Trainer:
                 raise ValueError(f"model must have float32 or float64 weights to be trained, got "
                                  f"{weight.dtype} in {name}; autocast computes in half of that")
         _check_labels(labels, len(images), getattr(model, "classes", 0))
-        default = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = arguments.known_device(default if device is None else device)
+        self.device = arguments.known_device(accelerator.device() if device is None else device)
         self.config, self.schedule, self.step = config, schedule, 0
         self.record, self.seconds = [], 0.0
         self._pending = (0.0, 0)  # sum and number of the losses since the last entry
@@ -465,7 +464,8 @@ class Trainer:
             "model": self.model.state_dict(), "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
             "generator": self.generator.get_state(), "global_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
+            "device_rng": None if self.device.type == "cpu" else
+            torch.get_device_module(self.device.type).get_rng_state(),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         # Through a Python file: torch's own writer hides why a full disk refused it.
@@ -480,8 +480,8 @@ class Trainer:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is no checkpoint, or one of another network or configuration,
-                or not the same file in every process.
+            ValueError: the file is no checkpoint, or one of another network, configuration or
+                kind of device, or not the same file in every process.
         """
         path = Path(path)
         if not path.is_file():
@@ -514,14 +514,17 @@ class Trainer:
         if state["run"] != self._identity():
             raise ValueError(f"the checkpoint {path} is of another run: it says {state['run']}, "
                              f"this run is {self._identity()}")
+        if len(state["generator"]) != len(self.generator.get_state()):
+            raise ValueError(f"the checkpoint {path} was made on another kind of device than "
+                             f"{self.device.type}, whose random numbers do not go on from it")
         self.model.load_state_dict(state["model"])
         self.ema.load_state_dict(state["ema"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["global_rng"])
-        if state["cuda_rng"] is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["cuda_rng"])
+        if state["device_rng"] is not None and self.device.type != "cpu":
+            torch.get_device_module(self.device.type).set_rng_state(state["device_rng"])
         self.step, self.record = state["step"], state["record"]
         self._pending, self.seconds = tuple(state["pending"]), state["seconds"]
 

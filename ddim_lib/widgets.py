@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ddim_lib.runtime import arguments
+from ddim_lib.runtime.extras import extra
 
 
 def frames_slider(frames: Sequence[np.ndarray], names: Sequence[object], label: str,
@@ -32,7 +33,8 @@ def frames_slider(frames: Sequence[np.ndarray], names: Sequence[object], label: 
     Raises:
         ValueError: no frames, or not one name a frame.
     """
-    import ipywidgets
+    with extra("sliders need ipywidgets", "notebooks"):
+        import ipywidgets
     from PIL import Image
 
     frames, names = arguments.items("frames", frames), arguments.items("names", names)

@@ -29,10 +29,6 @@ from proofs.colab_runtime import Listed, Reader, public
 from proofs.common import ROOT, Failed, record
 from scripts import address
 
-# IPython requires jedi, and Colab leaves it out. pip notices, since the library asks for ipywidgets
-# and that for IPython, and installs it with the parso that it needs; no notebook uses them.
-MAY_CHANGE = {"parso"}
-
 
 def git(*arguments: object, folder: Path = ROOT) -> str:
     """What git says. Raises Failed."""
@@ -71,8 +67,8 @@ def judge(before: dict[str, str], after: dict[str, str], library: dict, hosts: l
     if "ddim-lib" in before:
         raise Failed("the library was there before the first cell")
     changed = {n: f"{v} to {after.get(n)}" for n, v in before.items() if after.get(n) != v}
-    if worse := {n: v for n, v in changed.items() if n not in MAY_CHANGE}:
-        raise Failed(f"installing the library changed what Colab has: {worse}")
+    if changed:
+        raise Failed(f"installing the library changed what Colab has: {changed}")
     added = {name: version for name, version in after.items() if name not in before}
     if gap := sorted(set(added) & set(listed.packages)):
         raise Failed(f"Colab has {', '.join(gap)}, and this runtime had not; add to KERNEL")
@@ -80,7 +76,7 @@ def judge(before: dict[str, str], after: dict[str, str], library: dict, hosts: l
         raise Failed(f"the library is of commit {library['commit']}, not {commit}")
     if hosts:
         raise Failed(f"it asked for {', '.join(hosts)}")
-    return {"added": added, "changed": changed, "library": library}
+    return {"added": added, "library": library}
 
 
 def prove_one(task: Task, reader: Reader, listed: Listed, commit: str | None) -> dict:
@@ -160,8 +156,7 @@ def unproven(listed: Listed, facts: dict, tag: str | None, gpu: bool) -> list[st
         "sliders, and hand a file over.",
         "Colab's packages: these are another interpreter's." if not listed.source else
         f"Other packages that Colab has: of its {facts['listed']} those are here that the "
-        "notebooks and their kernel ask for.",
-        DEFAULT]
+        "notebooks and their kernel ask for."]
     if public(facts["python"]) != public(listed.python):
         found.append(f"Python {facts['python_of_colab']}: here it is {facts['python']}.")
     if torch != there:
@@ -215,12 +210,9 @@ def main() -> None:
     say(f"written: {path}")
 
 
-DEFAULT = ("Colab's default runtime, which has Python 3.13 since 2026-08-25 (googlecolab/"
-           "colabtools, issue 6081): its list was not at hand. Readers can choose this one in "
-           "Colab's command palette, Change runtime version.")
 WHAT = ("Each chapter, and each assignment without and with its answers, runs alone in an empty "
         "folder with the packages of a Colab runtime: its first cell installs the library, no "
-        "package that Colab has changes (except parso, which only jedi uses: 'changed'), no cell "
+        "package that Colab has changes, no cell "
         "raises, and no process but pip asks a host. "
         "'differ' lists what a chapter says otherwise than what is committed, "
         "'pictures_differ_in_cells' where only a picture is drawn otherwise, beyond the guard's "

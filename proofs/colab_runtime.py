@@ -25,9 +25,9 @@ from packaging.version import Version
 
 from proofs.common import ROOT, Failed
 
-LIST = Path(__file__).with_name("colab-2026.01.txt")
+LIST = Path(__file__).with_name("colab-2026.08.txt")
 HEAD = {"Runtime": r"\d{4}\.\d{2}", "Python": r"3\.\d+\.\d+", "Read": r"\d{4}-\d{2}-\d{2}",
-        "Commit": r"[0-9a-f]{40}", "Source": r"https://\S+"}
+        "Commit": r"[0-9a-f]{7,40}", "Source": r"https://\S+"}
 # What runs a notebook there; the library's own requirements are taken from pyproject.toml.
 KERNEL = ["ipykernel", "ipython", "ipywidgets", "matplotlib-inline", "pip", "setuptools", "wheel"]
 # PyPI's torch is the one with CUDA and brings these; Colab's without a GPU needs none.

@@ -1,9 +1,9 @@
-"""Stop with a plain message where Python is too old or too new. Must itself run on any Python 3."""
+"""Stop with one line where Python is another than the lock is for. Must itself run on any."""
 
 import sys
 
-# requirements.lock pins packages that have wheels for these.
 if not (3, 11) <= sys.version_info[:2] <= (3, 13):
-    sys.stderr.write("This book needs Python 3.11 to 3.13; this is " + sys.version + "\n")
-    sys.stderr.write("Name another one: make setup PYTHON=python3.12\n")
+    here = ".".join(map(str, sys.version_info[:2]))
+    sys.stderr.write("This book needs Python 3.11, 3.12 or 3.13, and this is " + here
+                     + ": name another, as in make setup PYTHON=python3.12\n")
     sys.exit(1)

@@ -126,6 +126,7 @@ def test_the_examples_of_good_input_pass(ddim, folder):  # noqa: F811
     ((*SAMPLE, "--out", "x.png", "--batch-size", "0"), ("'--batch-size'", "x>=1")),
     ((*SAMPLE, "--out", "x.png", "--show", "x1"), ("'--show'", "both, x, x0", "'x1'")),
     ((*SAMPLE, "--out", "x.png", "--device", "cuda"), ("'--device'", "auto or cpu", "no CUDA")),
+    ((*SAMPLE, "--out", "x.png", "--device", "mps"), ("'--device'", "auto or cpu", "no MPS")),
     ((*SAMPLE, "--out", "x.png", "--device", "gpu"), ("'--device'", "auto, cpu, cuda", "'gpu'")),
     ((*SAMPLE, "--out", "x.png", "--step", "3"), ("--step", "ddim sample --help")),
     ((*SAMPLE, "--out", "x.png", "more"), ("more", "ddim sample --help")),
@@ -177,7 +178,7 @@ def test_the_examples_of_good_input_pass(ddim, folder):  # noqa: F811
 ], ids=lambda value: " ".join(value) if isinstance(value[0], str) and "'" not in value[0] else "")
 def test_bad_input_is_one_line_and_touches_nothing(command, words, ddim, folder,  # noqa: F811
                                                    monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     before = files(folder), sorted(folder.rglob("*"))
     assert_error(ddim(*command), *words)
     assert (files(folder), sorted(folder.rglob("*"))) == before

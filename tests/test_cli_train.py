@@ -365,7 +365,7 @@ def test_a_loss_that_is_not_finite_is_an_error(ddim, tmp_path):
 ], ids=lambda value: " ".join(value) if "--" in "".join(value) else "")
 def test_bad_input_is_one_line_and_makes_nothing(options, words, ddim, tmp_path, monkeypatch):
     monkeypatch.setenv("DDIM_DATA", str(tmp_path / "no data"))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     (tmp_path / "empty").mkdir()
     before = files(tmp_path)
     assert_error(ddim("train", *options), *words)

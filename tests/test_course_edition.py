@@ -238,11 +238,13 @@ def test_the_assignments_page_takes_the_place_of_the_instructors(tmp_path, repo)
 # The addresses.
 
 COLAB = "https://colab.research.google.com/github/{}/blob/main/book/a.ipynb"
-BADGE = f"[![Open in Colab](_assets/colab.svg)]({COLAB})"
+KAGGLE = "https://kaggle.com/kernels/welcome?src=https://github.com/{}/blob/main/book/a.ipynb"
+BADGES = (f"[![Open in Colab](_assets/colab.svg)]({COLAB}) "
+          f"[![Open in Kaggle](_assets/kaggle.svg)]({KAGGLE})")
 
 
-def test_the_badge_leads_to_the_courses_notebooks_or_goes():
-    text = f"# A\n\n{BADGE.format('own/book')}\n\n> Box"
+def test_the_badges_lead_to_the_courses_notebooks_or_go():
+    text = f"# A\n\n{BADGES.format('own/book', 'own/book')}\n\n> Box"
     assert course.readdressed(text, "own/book", None) == "# A\n\n> Box"
     moved = course.readdressed(text, "own/book", "school/course")
     assert moved == text.replace("own/book", "school/course")

@@ -140,19 +140,6 @@ def test_at_most_500_pictures_are_in_memory_at_a_time():
     assert [n for n, _ in classifier.seen] == [500, 500, 1]
 
 
-def test_the_distance_is_computed_where_the_classifier_is(monkeypatch):
-    """Shown on the device "meta", which holds no numbers and which every machine has."""
-    from ddim_lib import metrics
-
-    classifier = Watched().to("meta")
-    distance = FrechetDistance(torch.zeros(3, 1, 28, 28), classifier)
-    assert classifier.seen == [(3, "meta")]
-    assert distance._metric.device.type == distance._metric.real_features_sum.device.type == "meta"
-    monkeypatch.setattr(metrics, "load_extractor", lambda *space: Watched().to("meta"))
-    for name in metrics.STATISTICS:
-        assert getattr(FrechetDistance()._metric, name).device.type == "meta"
-
-
 def test_the_distance_does_not_wait_for_other_processes():
     assert FrechetDistance(torch.zeros(3, 1, 28, 28), Pixels())._metric.sync_on_compute is False
 

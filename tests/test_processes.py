@@ -455,7 +455,7 @@ def test_one_process_joins_nobody(chosen, variables, monkeypatch):
 
 
 def test_each_process_takes_the_gpu_of_its_number(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cli_options.accelerator, "device", lambda: torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert cli_options.chosen_device("auto") == torch.device("cuda")
     monkeypatch.setattr(cli_options, "world_size", lambda: 3)
@@ -466,6 +466,10 @@ def test_each_process_takes_the_gpu_of_its_number(monkeypatch):
     for name in ("auto", "cuda"):
         with pytest.raises(click.BadParameter, match="processes at most 2: each process"):
             cli_options.chosen_device(name)
+    monkeypatch.setattr(cli_options.accelerator, "device", lambda: torch.device("mps"))
+    assert cli_options.chosen_device("auto") == torch.device("cpu")
+    with pytest.raises(click.BadParameter, match="no MPS device for several processes"):
+        cli_options.chosen_device("mps")
 
 
 def test_a_batch_that_cannot_be_cut_is_an_error(folder, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """The files around the book agree with one another."""
 
+import json
 import re
 import subprocess
 import sys
@@ -35,7 +36,8 @@ def locked() -> dict[str, list[str]]:
 
 def test_the_library_pins_nothing():
     """Hosted notebooks bring their own torch and numpy; an upper bound could replace them."""
-    for requirement in PROJECT["dependencies"] + EXTRAS["train"] + EXTRAS["video"]:
+    hosted = [r for extra in ("train", "notebooks", "video") for r in EXTRAS[extra]]
+    for requirement in PROJECT["dependencies"] + hosted:
         assert re.fullmatch(r"[\w-]+>=[\d.]+", requirement), requirement
 
 
@@ -59,6 +61,8 @@ def test_versions_agree():
 
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == ddim_lib.__version__
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## (\S+)", changes, re.MULTILINE)[1] == ddim_lib.__version__
 
 
 def commands(workflow: dict) -> list[str]:
@@ -67,23 +71,86 @@ def commands(workflow: dict) -> list[str]:
     ]
 
 
+TEX = ["sudo apt-get update",
+       f"sudo apt-get install -y --no-install-recommends {pdf.PACKAGES}"]
+# Besides make; no system but these has a Makefile's shell, and no lock has the lowest versions.
+ALLOWED = {
+    "book": TEX, "release": [*TEX, 'gh release create "$GITHUB_REF_NAME" made/* '
+                             '--title "$GITHUB_REF_NAME" --generate-notes'],
+    "tests": ["sudo apt-get update", "sudo apt-get install -y --no-install-recommends bubblewrap",
+              "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
+              "python -m pip install uv",
+              "uv pip install --system --resolution ${{ matrix.resolution }} -e "
+              '".[train,notebooks,book,test]"',
+              "python -m pytest " + " ".join(f"tests/test_{part}.py" for part in (
+                  "schedule", "sampling", "unet", "device", "extras", "cli_help"))],
+}
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_workflows_call_make_and_nothing_else(path):
+def test_workflows_call_make_and_little_else(path):
     workflow = yaml.safe_load(path.read_text())
-    allowed = {"make setup", "make book", "make test"}
-    if path.stem == "book":
-        tex = f"sudo apt-get install -y --no-install-recommends {pdf.PACKAGES}"
-        allowed |= {"make pdf", "sudo apt-get update", tex}
-    if path.stem == "tests":  # the cage for submissions
-        cage = "sudo apt-get install -y --no-install-recommends bubblewrap"
-        unlocked = "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
-        allowed |= {"sudo apt-get update", cage, unlocked}
-    if path.stem == "colab":
-        allowed |= {"make proof ONLY=colab"}
-    assert set(commands(workflow)) <= allowed
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for command in commands(workflow):
+        made = re.fullmatch(r"make (\w+)(?: ONLY=colab)?", command)
+        assert made and made[1] in targets or command in ALLOWED.get(path.stem, []), command
+        for file in re.findall(r"tests/\w+\.py", command):
+            assert (ROOT / file).is_file(), file
+        for extra in re.findall(r"\w+", *re.findall(r"\.\[(.*)\]", command) or [""]):
+            assert extra in EXTRAS
     for job in workflow["jobs"].values():
         for step in job["steps"]:
-            assert "run" in step or re.fullmatch(r"actions/[\w-]+@v\d+", step["uses"])
+            assert "run" in step or re.fullmatch(
+                r"actions/[\w-]+@v\d+|pypa/gh-action-pypi-publish@release/v1", step["uses"])
+
+
+def test_a_release_needs_a_tag_and_no_password():
+    release = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
+    assert release[True] == {"push": {"tags": ["v*"]}}
+    assert release["jobs"]["pypi"]["permissions"] == {"id-token": "write"}
+    assert "secrets." not in str(release)
+    assert release["permissions"] == {"contents": "read"}
+
+
+def test_updates_leave_jupyter_book_where_it_is():
+    updates = yaml.safe_load((ROOT / ".github" / "dependabot.yml").read_text())["updates"]
+    held = {part["package-ecosystem"]: part.get("ignore") for part in updates}
+    assert set(held) == {"github-actions", "pip", "npm"}
+    assert held["pip"] == [{"dependency-name": "jupyter-book", "versions": [">=2"]}]
+
+
+def test_issue_forms_and_the_container_are_in_form():
+    for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"):
+        form = yaml.safe_load(path.read_text())
+        assert form.keys() == {"blank_issues_enabled"} or form.keys() == {
+            "name", "description", "body"}, path
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    assert container["postCreateCommand"] == "make setup"
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_every_command_and_file_that_a_page_names_is_there(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make (\w+)", text, re.MULTILINE)) <= targets
+    for file in re.findall(r"\]\(([\w./]+)\)", text):
+        assert (ROOT / file).exists(), file
+    for file in re.findall(r"`(tests/\w+\.py)`", text):
+        assert (ROOT / file).is_file(), file
+
+
+def test_the_first_page_is_one_screen():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 60
+
+
+@pytest.mark.parametrize("version", [(3, 10), (3, 11), (3, 13), (3, 14)])
+def test_another_python_is_told_in_one_line(version):
+    code = (f"import sys; sys.version_info = {(*version, 0)}\n"
+            f"exec(open({str(ROOT / 'scripts' / 'check_python.py')!r}).read())")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == (version in [(3, 10), (3, 14)])
+    assert done.stderr.count("\n") == done.returncode
+    assert f"and this is {version[0]}.{version[1]}: " in done.stderr or not done.returncode
 
 
 def test_workflows_test_both_ends_and_publish():
@@ -92,6 +159,10 @@ def test_workflows_test_both_ends_and_publish():
         for part in ("tests", "book")
     )
     assert tests["jobs"]["tests"]["strategy"]["matrix"]["python"] == ["3.11", "3.13"]
+    library = tests["jobs"]["library"]["strategy"]["matrix"]
+    assert {"macos-latest", "windows-latest"} <= set(library["os"])
+    assert library["resolution"] == ["highest"]
+    assert [case["resolution"] for case in library["include"]] == ["lowest-direct"]
     assert "make test" in commands(tests)
     # The pages link the PDF only if it is there before them.
     assert commands(book)[-2:] == ["make pdf", "make book"]

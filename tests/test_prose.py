@@ -1,4 +1,4 @@
-"""A chapter's main text, without its boxes, formulas, tables, quiz and exercises: short, one number a sentence."""
+"""A chapter's main text (no boxes, formulas, tables, quiz, exercises): one number a sentence."""
 
 import re
 from pathlib import Path
@@ -12,9 +12,11 @@ CHAPTERS = execution.chapters()
 MOST_WORDS = 1400
 # What is no number in a sentence: where something stands, years, sizes of pictures, a range.
 NAMES = re.compile(
-    r"(?i)\b(chapter|exercise|equation|section|table|algorithm|figure|appendix|lemma|theorem|part|assignment|question|row|seed)s?"
+    r"(?i)\b(chapter|exercise|equation|section|table|algorithm|figure|appendix|lemma|theorem|part"
+    r"|assignment|question|row|seed)s?"
     r"\s+\(?[A-Z]?\.?\d+(\.\d+)*\)?((,| to| and| or)\s+\(?\d+(\.\d+)*\)?)*"
-    r"|\(\w?[\d.]+\)|\b(MNIST|CIFAR|DPM-Solver)[-+]*\d*|\b(19|20)\d\d\b|\b\d+ (by|x) \d+( pixels)?\b"
+    r"|\(\w?[\d.]+\)|\b(MNIST|CIFAR|DPM-Solver)[-+]*\d*|\b(19|20)\d\d\b"
+    r"|\b\d+ (by|x) \d+( pixels)?\b"
     r"|\b(from|between) (about |level )?[\d,.]*\d (steps? |down )?(to|and) [\d,.]*\d")
 NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?")
 OPTION = re.compile(r"\([a-c]\) ")

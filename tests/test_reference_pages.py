@@ -121,7 +121,8 @@ def test_the_first_page_links_what_stands_at_the_top():
 def test_only_types_of_others_may_have_no_link():
     assert all(role == "py:class" and "ddim_lib" not in name for role, name in ddim_api.OUTSIDE)
     ours = {name.split(".")[-1] for _, name in ALL} | {"Model"}
-    assert not ours & {name.split(".")[-1] for _, name in ddim_api.OUTSIDE}
+    # ddim_lib.device is a function, and no type.
+    assert ours & {name.split(".")[-1] for _, name in ddim_api.OUTSIDE} <= {"device"}
     config = (ROOT / "_config.yml").read_text(encoding="utf-8")
     assert "nitpick" not in config and "suppress_warnings" not in config
 

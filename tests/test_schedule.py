@@ -285,17 +285,13 @@ def test_add_noise_keeps_float32_and_its_small_noise():
     torch.testing.assert_close(x1, torch.full_like(x0, 0.01), rtol=1e-6, atol=0)
 
 
-def test_the_table_follows_the_levels_to_their_device(monkeypatch):
+def test_a_device_gets_its_roots_once():
     """Shown on the device "meta", which holds no numbers and which every machine has."""
     schedule, meta = linear(), torch.device("meta")
-    assert schedule._table(meta).device == meta
-    assert schedule._table(meta) is schedule._table(meta)
-    asked, real = [], Schedule._table
-    monkeypatch.setattr(Schedule, "_table", lambda self, device: (asked.append(device),
-                                                                  real(self, device))[1])
-    x = torch.zeros(2, 1, 3, 3, device=meta)
-    assert schedule.add_noise(x, torch.tensor([1, 2], device=meta), x).device == meta
-    assert asked == [meta]
+    roots = schedule._roots(meta, torch.float32)
+    assert {root.device for root in roots} == {meta}
+    assert schedule._roots(meta, torch.float32) is roots
+    assert schedule._roots(meta, torch.float64)[0].dtype == torch.float64
 
 
 @pytest.mark.equation("1", "1.1")

@@ -18,6 +18,7 @@ from torch import nn
 
 from ddim_lib import training
 from ddim_lib.pixels import to_float
+from ddim_lib.runtime import accelerator
 from ddim_lib.schedule import linear
 from ddim_lib.training import STATE, Trainer, TrainingConfig
 from ddim_lib.unet import UNet
@@ -37,11 +38,10 @@ def test_the_default_configuration():
 
 
 def test_what_a_trainer_is_made_of(monkeypatch):
-    asked = []
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: asked.append(1) or False)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     config = replace(CONFIG, betas=(0.8, 0.95), lr=3e-3)
     t = Trainer(UNet(NETWORK), linear(), images(), config)
-    assert asked and t.device == torch.device("cpu")
+    assert t.device == torch.device("cpu")
     assert t.model.training and not t.ema.training and t.step == 0
     assert t.optimizer.defaults["betas"] == (0.8, 0.95)
     assert t.optimizer.defaults["lr"] == 3e-3 and t.optimizer.defaults["fused"] is True
@@ -81,7 +81,7 @@ def test_a_gpu_is_taken_where_there_is_one_and_nothing_is_said(given, expected, 
         def to(self, device):
             raise Stopped(device)
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(accelerator, "device", lambda: torch.device("cuda"))
     with pytest.raises(Stopped) as caught:
         Trainer(Model(1, 1, 3), linear(), images(), CONFIG, given)
     assert caught.value.args == (torch.device(expected),)
@@ -253,7 +253,7 @@ def test_a_checkpoint_holds_all_of_its_parts(tmp_path):
     t.save(str(tmp_path / "a" / "b" / "run.pt"))  # again: the folders are there
     state = torch.load(tmp_path / "a" / "b" / "run.pt", weights_only=True)
     assert state.keys() == STATE
-    assert state["run"] == IDENTITY and state["step"] == 2 and state["cuda_rng"] is None
+    assert state["run"] == IDENTITY and state["step"] == 2 and state["device_rng"] is None
     assert TrainingConfig(**state["config"]) == CONFIG
 
 

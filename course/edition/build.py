@@ -5,9 +5,10 @@ and, where TeX is, ddim-book.pdf. All three are built from a copy of the sources
 solution was cut, and then searched for them. The page for instructors stays out; in its place is
 one with the assignments, whose notebooks are those that students get.
 
-With --repo the buttons "Open in Colab" lead to the notebooks in that repository, whose content is
-the folder notebooks/. Without it the edition has no such buttons, since the public notebooks hold
-the solutions. The page "How we know" stays out: what it has to say are links to the public book.
+With --repo the buttons of Colab and Kaggle lead to the notebooks in that repository, whose
+content is the folder notebooks/. Without it the edition has no such buttons, since the public
+notebooks hold the solutions. The page "How we know" stays out: what it has to say are links to
+the public book.
 """
 
 import argparse
@@ -27,7 +28,8 @@ from scripts import address, pdf
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = Path("_build") / "course"
 LEFT_OUT = {"_build", "node_modules", "dist", "data", "__pycache__", "CHAPTER.md"}
-BADGE = r"\[!\[Open in Colab\]\([^)]*\)\]\(https://colab\.research\.google\.com/github/[^)]*\)"
+BADGE = (r"\[!\[Open in (?:Colab|Kaggle)\]\([^)]*\)\]\(https://(?:colab\.research\.google\.com/github/|"
+         r"kaggle\.com/kernels/welcome\?src=https://github\.com/)[^)]*\)")
 LINK = r"\[([^\]]*)\]\(https?://[^)]*{}[^)]*\)"
 # Lines of a page that are true of the full edition alone, and their replacement.
 FULL_ONLY = re.compile(r"^% full edition\n(.*?)^% end of full edition\n", re.DOTALL | re.MULTILINE)
@@ -140,9 +142,9 @@ def without_evidence(target: Path) -> None:
 
 
 def readdressed(text: str, public: str, repo: str | None) -> str:
-    """The badge leads to the course's notebooks, or goes; no link leads to the public book."""
+    """A badge leads to the course's notebooks, or goes; no link leads to the public book."""
     if repo is None:
-        text = re.sub(rf"{BADGE}\n*", "", text)
+        text = re.sub(rf"{BADGE}\s*", "", text)
     else:
         text = re.sub(BADGE, lambda badge: badge[0].replace(public, repo), text)
     for form in address.forms(public):

@@ -14,7 +14,7 @@ import torch
 from ddim_lib.cli.errors import blaming
 from ddim_lib.cli.together import first_goes_ahead
 from ddim_lib.cli.video import FPS
-from ddim_lib.runtime import precision
+from ddim_lib.runtime import accelerator, precision
 from ddim_lib.runtime.processes import local_rank, world_size
 from ddim_lib.sampling import coefficients, sigma
 from ddim_lib.schedule import SPACINGS, Schedule, pairs, timesteps
@@ -133,7 +133,7 @@ class Weights(click.ParamType):
         return path
 
 
-DEVICES = ["auto", "cpu", "cuda"]
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def option_group(*options):
@@ -153,7 +153,8 @@ weights_option = option_group(
 batch_size_option = click.option("--batch-size", type=click.IntRange(min=1), default=64,
                                  help="Pictures at once: speed and memory, not the result.")
 device_option = click.option("--device", type=Named(DEVICES), default="auto",
-                             metavar="auto|cpu|cuda", help="auto: cuda where there is one.")
+                             metavar="|".join(DEVICES),
+                             help="cuda: NVIDIA's or AMD's; mps: Apple's; auto: what is there.")
 autocast_option = click.option("--autocast", type=Named(precision.AUTOCAST), default="fp32",
                                metavar="|".join(precision.AUTOCAST),
                                help="What the network computes in; auto: the device's fastest.")
@@ -217,15 +218,20 @@ def chosen_labels(labels: list[int] | None, guidance: float, model, name: str,
 
 
 def chosen_device(name: str) -> torch.device:
-    """--device; "auto" is CUDA where there is one, and cuda asked for in vain is an error.
+    """--device; "auto" is the accelerator that is there, and one asked for in vain is an error.
 
-    In several processes each takes the GPU of its number on its machine.
+    In several processes each takes the GPU of its number on its machine; they are CUDA's alone.
     """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise click.BadParameter("must be auto or cpu here, got 'cuda': this PyTorch sees no "
-                                 "CUDA device", param_hint="'--device'")
+    here = accelerator.device()
+    if world_size() > 1 and here.type != "cuda":
+        here = torch.device("cpu")
+    if name not in ("auto", "cpu", here.type):
+        raise click.BadParameter(f"must be {' or '.join(dict.fromkeys(('auto', 'cpu', here.type)))}"
+                                 f" here, got {name!r}: this PyTorch sees no {name.upper()} device"
+                                 f"{' for several processes' * (world_size() > 1)}",
+                                 param_hint="'--device'")
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = here.type
     if name == "cuda" and world_size() > 1:
         found = torch.cuda.device_count()
         if local_rank() >= found:

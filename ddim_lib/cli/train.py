@@ -17,12 +17,12 @@ import ddim_lib
 from ddim_lib import datasets
 from ddim_lib.cli.errors import blaming
 from ddim_lib.cli.options import (
-    DEVICES,
     LARGEST_SEED,
     Named,
     Number,
     Weights,
     chosen_device,
+    device_option,
 )
 from ddim_lib.cli.output import prepare, write_json, writing
 from ddim_lib.cli.together import first_goes_ahead
@@ -66,8 +66,7 @@ ONE_OR_MORE = click.IntRange(min=1)
 @click.option("--log-every", type=ONE_OR_MORE, default=50, help="Steps a loss is a mean of.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
 @click.option("--force", is_flag=True, help="Begin anew over the run in --out.")
-@click.option("--device", type=Named(DEVICES), default="auto", metavar="auto|cpu|cuda",
-              help="auto: cuda where there is one.")
+@device_option
 @click.pass_context
 def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch_size, lr, warmup,
           ema, mean_weight, seed, resolution, channels, ch, compiled, half, every, log_every,

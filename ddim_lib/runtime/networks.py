@@ -10,14 +10,15 @@ from torch import Tensor, nn
 from ddim_lib.runtime import arguments
 
 
-def device_of(model: Callable) -> torch.device:
-    """Where the weights of a network lie; the CPU for a function, and for one without weights.
+def device_of(model: Callable, otherwise: torch.device) -> torch.device:
+    """Where the weights of a network lie.
 
     Args:
         model: a module, or any function.
+        otherwise: for a function, and for a module without weights.
     """
     first = next(model.parameters(), None) if isinstance(model, nn.Module) else None
-    return torch.device("cpu") if first is None else first.device
+    return otherwise if first is None else first.device
 
 
 def type_of(model: Callable, otherwise: torch.dtype) -> torch.dtype:

@@ -22,11 +22,12 @@ def resolve(autocast: str, device: torch.device) -> str:
         device: where the network computes.
 
     Raises:
-        ValueError: it is none of these, or fp16 on a CPU.
+        ValueError: it is none of these, or fp16 without CUDA.
     """
     check(autocast)
     if autocast == "fp16" and device.type != "cuda":
-        raise ValueError("autocast must be auto, bf16 or fp32 on a CPU, got fp16")
+        where = "a CPU" if device.type == "cpu" else device.type
+        raise ValueError(f"autocast must be auto, bf16 or fp32 on {where}, got fp16")
     return best_precision(device) if autocast == "auto" else autocast
 
 

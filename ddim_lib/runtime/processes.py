@@ -19,6 +19,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ddim_lib.runtime.extras import extra
+
 # What torchrun sets, and accelerate where it starts several processes.
 VARIABLES = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 # A process that ends is noticed at once; this is for a machine that falls silent.
@@ -67,11 +69,8 @@ def joined() -> Iterator[None]:
     if not _announced():
         yield
         return
-    try:
+    with extra("several processes need accelerate"):
         from accelerate import PartialState
-    except ImportError as error:
-        raise ImportError('several processes need accelerate: pip install "ddim-lib[train]"'
-                          ) from error
     gpu = torch.cuda.is_available()
     with talking():
         # With a GPU, too, flags and objects travel from CPU to CPU.

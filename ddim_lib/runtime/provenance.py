@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from ddim_lib.runtime import accelerator
 from ddim_lib.runtime.processes import world_size
 
 
@@ -15,12 +16,15 @@ def hardware(device: torch.device | str | None = None) -> str:
     """What computes: the GPU's name, or the processor and its threads; the processes, if several.
 
     Args:
-        device: where the work is done; where left out, a GPU if there is one, else the CPU.
+        device: where the work is done; where left out,
+            :func:`~ddim_lib.runtime.accelerator.device`.
     """
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = torch.device(device or accelerator.device())
     each = f", {world_size()} processes" if world_size() > 1 else ""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device) + each
+    if device.type != "cpu":
+        return f"{platform.machine()} {device.type}{each}"
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads{each}"
 
 

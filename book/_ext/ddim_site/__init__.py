@@ -22,7 +22,7 @@ CARD_SIZE = (1200, 630)
 CARD_ALT = "Denoising Diffusion Implicit Models, an executable book: digits emerge from noise."
 LONGEST = 300  # a description, in characters; search engines show half of it or more
 NOINDEX = '<meta name="robots" content="noindex" />'
-BADGE = re.compile(r"Open in Colab\Z")
+BADGE = re.compile(r"(?:Open in (?:Colab|Kaggle)\s*)+\Z")
 
 
 def addresses(app: Sphinx, config: Config) -> None:
@@ -60,7 +60,7 @@ def sentences(text: str) -> list[str]:
 def describe(doctree: nodes.document) -> str | None:
     """The page in one or two sentences: the beginning of its first paragraph of running text.
 
-    The Colab badge, the box under the title, captions and tables are no running text.
+    The badges of hosts, the box under the title, captions and tables are no running text.
     """
     for paragraph in doctree.findall(nodes.paragraph):
         if not isinstance(paragraph.parent, nodes.section | nodes.document):
