@@ -1,1 +1,1 @@
-"""Arguments, networks of anyone's, and the machine: accelerator, number types, processes, signals."""
+"""Arguments, networks of anyone's, the machine: accelerator, types, processes, signals, records."""
