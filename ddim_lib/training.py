@@ -181,7 +181,7 @@ def _check_labels(labels: Tensor | None, n: int, classes: int) -> None:
     if not isinstance(labels, Tensor) or labels.dtype not in (torch.int64, torch.uint8) \
             or labels.shape != (n,):
         raise ValueError(f"labels must be int64 or uint8 of shape ({n},), one an image, got "
-                         f" {arguments.shown(labels)}")
+                         f"{arguments.shown(labels)}")
     for value in (labels.min().item(), labels.max().item()):
         if not 0 <= value < classes:
             raise ValueError(f"labels must be in 0..{classes - 1} for this network, got {value}")

@@ -28,6 +28,7 @@ from ddim_lib import (
     sample,
     sample_iter,
     save_weights,
+    step,
     timesteps,
     write_diffusers,
 )
@@ -110,6 +111,15 @@ def test_the_search_notices_wrong_levels(tmp_path):
 def test_uint8_pictures_are_refused_as_the_trainer_refuses_floats(call, message):
     with pytest.raises(TypeError, match=message):
         call(torch.zeros(2, 1, 8, 8, dtype=torch.uint8))
+
+
+def test_a_number_stands_for_a_tensor_that_is_the_same_everywhere():
+    eps = pictures()
+    for x0 in (0.75, 1):
+        torch.testing.assert_close(step(x0, eps, 0.3, 0.6),
+                                   step(torch.full_like(eps, x0), eps, 0.3, 0.6))
+    with pytest.raises(TypeError, match="eps must be a floating-point tensor, got .*float32"):
+        step(eps, np.float32(0.5), 0.3, 0.6)
 
 
 def test_uint8_levels_are_levels_and_no_mask():
