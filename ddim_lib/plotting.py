@@ -44,7 +44,12 @@ def tile(images: Tensor, columns: int, gap: int = 2) -> np.ndarray:
 
 
 def tile_size(n: int, h: int, w: int, columns: int, gap: int = 2) -> tuple[int, int]:
-    """Height and width in pixels of what :func:`tile` makes of n images of h times w pixels."""
+    """Height and width in pixels of what :func:`tile` makes.
+
+    Args:
+        n, h, w: images, and the height and width of each in pixels.
+        columns, gap: as in :func:`tile`.
+    """
     return -(-n // columns) * (h + gap) - gap, columns * (w + gap) - gap
 
 

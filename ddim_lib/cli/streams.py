@@ -28,6 +28,7 @@ class Lasting:
         return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
+        """Write what can be written."""
         try:
             self._attempt(self.stream.write, text)
         except UnicodeEncodeError:
@@ -36,6 +37,7 @@ class Lasting:
         return len(text)
 
     def flush(self) -> None:
+        """Send on what is buffered."""
         self._attempt(self.stream.flush)
 
     def _attempt(self, do, *arguments) -> None:

@@ -114,7 +114,7 @@ def read(path: str | Path, resolution: int, channels: int = 3, *, limit: int | N
 
 
 def pixels(picture) -> Tensor:
-    """A Pillow image, grey or RGB, as uint8, shape (C, H, W)."""
+    """A picture of Pillow's, grey or RGB, as uint8, shape (C, H, W)."""
     values = torch.from_numpy(np.array(picture))
     return values.view(picture.height, picture.width, -1).permute(2, 0, 1)
 
@@ -291,7 +291,7 @@ def _posix(name: str) -> str:
 
 
 def archive(path: Path) -> str:
-    """"zip", "tar" or "tgz" by the name of a file; empty for any other."""
+    """What a path's name says it is: "zip", "tar", "tgz", or "" for no archive."""
     found = re.search(r"\.(zip|tar|tgz)(?:\.(?:gz|bz2|xz))?$", path.name.lower())
     return found[1] if found else ""
 
