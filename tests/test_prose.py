@@ -33,10 +33,9 @@ def main_text(path: Path) -> str:
 
 
 def sentences(text: str) -> list[str]:
-    text = NAMES.sub(" ", re.sub(r"\$[^$]*\$|`[^`]*`", " x ", text))
-    parts = re.split(r"\n\s*\n", OPTION.sub("\n\n", text))
-    return [s for part in parts
-            for s in re.split(r"(?<=[.!?:])\**\s+(?=[\"*A-Z(])", " ".join(part.split()))]
+    text = re.sub(r"\$[^$]*\$|`[^`]*`", " x ", OPTION.sub("\n\n", text))
+    parts = (NAMES.sub(" ", " ".join(part.split())) for part in re.split(r"\n\s*\n", text))
+    return [s for part in parts for s in re.split(r"(?<=[.!?:])\**\s+(?=[\"*A-Z(])", part)]
 
 
 @every_chapter
