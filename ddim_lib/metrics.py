@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ddim_lib.runtime import arguments
+from ddim_lib.runtime import accelerator, arguments
 from ddim_lib.runtime.extras import extra
 from ddim_lib.runtime.networks import type_of
 from ddim_lib.storage.folders import data_folder
@@ -140,7 +140,7 @@ def load_classifier(device: str | torch.device = "cpu", space: str = "classifier
     model = PhotoClassifier() if space == "photos" else DigitClassifier()
     # Assigned, so that it is float32 on the CPU whatever torch's defaults are.
     model.load_state_dict(load_file(_classifier_file(space)), assign=True)
-    return model.to(arguments.known_device(device)).eval()
+    return model.to(accelerator.named(device)).eval()
 
 
 def load_extractor(space: str, device: str | torch.device = "cpu") -> nn.Module:
@@ -156,7 +156,7 @@ def load_extractor(space: str, device: str | torch.device = "cpu") -> nn.Module:
     if space != "pixels":
         return load_classifier(device, space)
     stored = load_file(data_folder() / "stats" / "mnist-components.safetensors")
-    return PixelComponents(**stored).to(arguments.known_device(device)).eval()
+    return PixelComponents(**stored).to(accelerator.named(device)).eval()
 
 
 def _classifier_file(space: str):

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ddim_lib.runtime import arguments, precision
+from ddim_lib.runtime import accelerator, arguments, precision
 from ddim_lib.runtime.networks import asked, device_of, shape_of
 from ddim_lib.schedule import Schedule, pairs, timesteps
 
@@ -506,7 +506,7 @@ def _check_seeds(seeds: Sequence[int]) -> list[int]:
 
 def _device(model: Model, device: str | torch.device | None, x: Tensor | None) -> torch.device:
     if device is not None:
-        return arguments.known_device(device)
+        return accelerator.named(device)
     return device_of(model, torch.device("cpu") if x is None else x.device)
 
 

@@ -253,7 +253,7 @@ class Trainer:
                 raise ValueError(f"model must have float32 or float64 weights to be trained, got "
                                  f"{weight.dtype} in {name}; autocast computes in half of that")
         _check_labels(labels, len(images), getattr(model, "classes", 0))
-        self.device = arguments.known_device(accelerator.device() if device is None else device)
+        self.device = accelerator.named(accelerator.device() if device is None else device)
         self.config, self.schedule, self.step = config, schedule, 0
         self.record, self.seconds = [], 0.0
         self._pending = (0.0, 0)  # sum and number of the losses since the last entry

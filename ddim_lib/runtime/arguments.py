@@ -247,25 +247,6 @@ def levels(name: str, value: object, n: int, highest: int | None) -> Tensor:
     return found
 
 
-def known_device(value: object) -> torch.device:
-    """A device by its name.
-
-    Args:
-        value: such as ``"cpu"`` or ``"cuda:0"``, or a torch.device.
-
-    Raises:
-        ValueError: there is no such device.
-    """
-    try:
-        found = torch.device(value)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(f"device must be one that PyTorch knows, such as cpu or cuda, got "
-                         f"{shown(value)}") from error
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device must be there, got {str(found)!r}: PyTorch sees no CUDA GPU")
-    return found
-
-
 def json_text(name: str, value: object) -> str:
     """A fact as JSON: numpy's numbers, arrays and tensors in it as plain numbers and lists.
 
