@@ -24,8 +24,8 @@ from ddim_lib.schedule import Schedule, pairs, timesteps
 #: int64 of shape (N,) in 0..classes, of which ``classes`` is "no label".
 Model = Callable[..., Tensor]
 
-_NOT_FINITE = ("model must return finite noise, got NaN or infinity (of weights that hold some, or "
-               "of numbers too large for their type)")
+_NOT_FINITE = ("model must return finite noise, got NaN or infinity (of weights that hold some, of "
+               "numbers too large for their type, or of too large a guidance)")
 
 
 def predict_x0(x_t: Tensor, eps: Tensor, alpha_t: float) -> Tensor:

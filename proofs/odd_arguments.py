@@ -30,6 +30,7 @@ from ddim_lib import pixels, sampling, schedule, training, unet
 from ddim_lib.metrics import PixelComponents, precision_recall
 from ddim_lib.plotting import tile
 from ddim_lib.responses import amplitude_response, exact_mean_response
+from ddim_lib.runtime.arguments import shown
 from proofs.common import Failed
 
 SECONDS = 20  # an answer takes milliseconds
@@ -202,12 +203,13 @@ def answer(call: Call, argument: str, value: object) -> tuple[str, object]:
             return "value", call.function(**{**call.plain, argument: value})
     except (ValueError, TypeError) as error:
         if not names(call, argument, str(error)):
-            raise Failed(f"{argument} = {value!r}: the error does not name it: {error}") from error
+            raise Failed(f"{argument} = {shown(value)}: the error does not name it: {error}"
+                         ) from error
         return "named", str(error)
     except Failed as error:
-        raise Failed(f"{argument} = {value!r}: {error}") from error
+        raise Failed(f"{argument} = {shown(value)}: {error}") from error
     except Exception as error:
-        raise Failed(f"{argument} = {value!r}: {type(error).__name__}: {error}") from error
+        raise Failed(f"{argument} = {shown(value)}: {type(error).__name__}: {error}") from error
 
 
 def same(one: object, other: object) -> bool:

@@ -166,7 +166,8 @@ def images(*, numbers: bool = False, **named: Tensor | float) -> None:
     """
     first = None
     for name, value in named.items():
-        if numbers and type(value) in (int, float):  # numpy's would make arrays of tensors
+        # Python's alone: numpy's would make arrays of tensors, and torch counts to 2^63.
+        if numbers and (type(value) is float or type(value) is int and abs(value) < 2**63):
             continue
         if not isinstance(value, Tensor) or not value.is_floating_point():
             raise TypeError(f"{name} must be a floating-point tensor, got {shown(value)}; uint8 "
