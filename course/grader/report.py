@@ -13,7 +13,7 @@ from course.grader import feedback, files, points
 from course.grader.batch import Batch, Job, line
 from course.grader.feedback import escaped
 
-PAGE_SECONDS = 30  # for a page: converters can be made to take hours
+PAGE_SECONDS = 30  # of the processor for a page: converters can be made to take hours
 AGAIN = ", and it was handed in again: begin with the newest points.csv"
 
 
@@ -23,7 +23,7 @@ class TooLong(BaseException):
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Raise TooLong after some time, where the system has a clock that can and this thread may."""
+    """Raise TooLong after so much processor time; not on Windows, and in the main thread alone."""
     if not hasattr(signal, "setitimer") or \
             threading.current_thread() is not threading.main_thread():
         yield
@@ -32,13 +32,13 @@ def limited(seconds: float) -> Iterator[None]:
     def stop(*_):
         raise TooLong(f"it takes more than {seconds:g} s")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 class Report:

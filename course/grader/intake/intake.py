@@ -203,10 +203,11 @@ def files(place: Path, without: Callable[[Path], bool] = lambda path: False) -> 
                 raise ValueError(f"{place} cannot be read: {error.strerror}") from None
             yield File.none(inside, f"the folder {inside.name} cannot be read: {error.strerror}")
             continue
-        paths = [path for path in paths if not without(path)]
         if not paths and inside.parts:
             yield File.none(inside, EMPTY)
         for path in paths:
+            if without(path):
+                continue
             there = inside / naming.path(path.name)
             try:
                 status = path.lstat()
@@ -282,7 +283,7 @@ def in_zip(data: bytes, inside: PurePosixPath, time: float, depth: int = 0,
     if len(parts) > MOST_IN_ZIP and room:
         yield File.none(inside, f"the zip file holds more than {MOST_IN_ZIP} files")
         return
-    if not parts and inside.parts:
+    if not members and inside.parts:
         yield File.none(inside, "the zip file is empty")
     filled = {above for path in [*folders, *(path for _, path in parts)] for above in path.parents}
     for folder in sorted(folders - filled):

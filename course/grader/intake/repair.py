@@ -169,7 +169,7 @@ def repair(cells: list[dict], assignment: Assignment) -> Repaired:
                 continue
             answers[grade_id], last = cell, grade_id
             extras[last] = []
-    order = [i for i in answers]
+    order = list(answers)
     repaired.notebook.cells = list(extras[START])
     for cell in assignment.source.cells:
         grade_id = marks(cell).get("grade_id")
@@ -178,6 +178,8 @@ def repair(cells: list[dict], assignment: Assignment) -> Repaired:
             repaired.notebook.cells += [made, *extras.get(grade_id, [])]
         elif cell.cell_type == "markdown":  # code for looking at results is the student's
             repaired.notebook.cells.append(nbformat.from_dict(dict(cell)))
+    for number, cell in enumerate(repaired.notebook.cells):
+        cell.id = f"cell-{number}"  # the same page from the same file
     expected = [marks(c)["grade_id"] for c in assignment.source.cells if marks(c)]
     if order != [i for i in expected if i in answers]:
         repaired.note("", "the cells were in another order")
