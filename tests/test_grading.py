@@ -346,19 +346,6 @@ def test_a_sheet_in_another_encoding_is_a_clear_error(tmp_path):
         points.read(tmp_path / "graded.csv")
 
 
-def test_a_page_that_cannot_be_made_takes_no_points_with_it(tmp_path, monkeypatch):
-    from types import SimpleNamespace
-
-    from course.grader import batch, feedback, report
-
-    monkeypatch.setattr(feedback, "refused", lambda *_: 1 / 0)
-    made = report.Report(SimpleNamespace(out=tmp_path))
-    with pytest.raises(ZeroDivisionError):
-        made.write([batch.Job("ann", why="no notebook"), batch.Job("bob", why="no notebook")])
-    assert [row["student"] for row in table(tmp_path / "totals.csv")] == ["ann", "bob"]
-    assert len(table(tmp_path / "points.csv")) == 2
-
-
 def test_a_source_with_other_cells_is_graded_anew(place, tmp_path):
     submissions.write(nbformat.read(place / "inbox" / "right" / "sample.ipynb", 4),
                       tmp_path / "inbox" / "ann" / "sample.ipynb")
