@@ -340,6 +340,13 @@ def _(inbox: Inbox, who: str) -> Expected:
     return Expected(f"{who}.x", False, "a link, not a file")
 
 
+@kind("a link to itself")
+def _(inbox: Inbox, who: str) -> Expected:
+    (inbox.folder / who).mkdir()
+    (inbox.folder / who / "a.ipynb").symlink_to("a.ipynb")
+    return Expected(who, False, "a.ipynb: a link, not a file")
+
+
 def write_class(inbox: Inbox, kinds: list[str], plain: int) -> dict[str, Expected]:
     """A class: for each kind one student, and after each so many that hand in as they should."""
     every = []

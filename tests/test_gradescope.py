@@ -52,7 +52,7 @@ def cube(x):
         "source": tried(lambda: os.listdir("{place}/source")),
         "tests": tried(lambda: open("{place}/source/course/source/sample/sample.ipynb").read()),
         "result": tried(lambda: open("{place}/results/results.json", "w").write("{{}}")),
-        "link": tried(lambda: os.symlink("/etc/passwd", "{place}/results/results.new")),
+        "link": tried(lambda: os.symlink("/etc/passwd", "{place}/results/results.json.new")),
         "earlier": tried(lambda: open("{place}/submission_metadata.json").read()),
         "root": os.getuid() == 0,
         "grader": any(tried(lambda: open(f"/proc/{{p}}/environ").read().index("AUTOGRADER"))

@@ -74,20 +74,20 @@ def main(submissions, assignment, out, manual, jobs, cell_seconds, total_seconds
             raise ValueError(f"there is no file of a student in {submissions}")
         if manual:
             click.echo(f"{report.merge(manual, every)} written answers graded by {manual.name}")
-    except (points.Wrong, assignments.Malformed, ValueError) as error:
+        totals = report.write(every)
+    except (points.Wrong, assignments.Malformed, ValueError, OSError) as error:
         click.echo(error, err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         click.echo(f"Stopped. {out / 'points.csv'} has what was graded; the same command goes on.",
                    err=True)
         sys.exit(130)
-    totals = report.write(every)
     show(totals, out)
     sys.exit(any(job.why.startswith("the grader failed") for job in every))
 
 
 def show(totals: list[dict], out: Path) -> None:
-    width = max([7, *(len(total["student"]) for total in totals)])
+    width = min(40, max([7, *(len(total["student"]) for total in totals)]))
     for total in totals:
         still = f"{total['open']} open" if total["open"] else total["status"]
         score = f"{total['points']:>5} / {total['max'] or '?'}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import traceback
 from collections.abc import Iterable
@@ -64,7 +65,7 @@ class Batch:
         self.store = out / STORE
         self.state = stored(self.store)
         self.shut_in, self.user = shut_in, user
-        self.aside = {path.resolve() for path in (out, *aside)}
+        self.aside = {placed(path) for path in (out, *aside)}
         self.known: dict[str, Assignment] = {}
 
     def assignment(self, name: str) -> Assignment:
@@ -85,11 +86,11 @@ class Batch:
 
     def no_work(self, path: Path) -> bool:
         """Whether a path is this batch's results, another's, or a table that it shall merge."""
-        path = path.resolve()
-        if path in self.aside:
+        if placed(path) in self.aside:
             return True
-        others = (path / STORE).is_file() and (path / WORK).is_dir() and \
-            (path / "points.csv").is_file()
+        # os.path, which takes a folder that may not be read for one without these.
+        others = os.path.isdir(path / WORK) and all(
+            os.path.isfile(path / name) for name in (STORE, "points.csv"))
         if others:
             self.say(f"{path.name}: results of grading, passed over")
         return others
@@ -268,6 +269,11 @@ class Batch:
 
     def save(self) -> None:
         files.write(self.store, json.dumps(self.state, indent=1))
+
+
+def placed(path: Path) -> Path:
+    """Where a path lies; a link is itself, wherever it leads."""
+    return Path(os.path.realpath(path.parent), path.name)
 
 
 def stored(path: Path) -> dict:

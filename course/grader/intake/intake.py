@@ -198,6 +198,8 @@ def files(place: Path, without: Callable[[Path], bool] = lambda path: False) -> 
         folder, inside = waiting.pop()
         try:
             paths = sorted(path for path in folder.iterdir() if not passed_over(path.name))
+        except FileNotFoundError:
+            continue
         except OSError as error:
             if folder == place:
                 raise ValueError(f"{place} cannot be read: {error.strerror}") from None
