@@ -87,8 +87,7 @@ def encode(pictures, out, decoded, convention, resize, weights, download, steps,
                                          autocast=autocast, device=device) for part in bar])
     if out:
         write_tensor("--out", out, "latents", latents, weights=name, steps=steps,
-                     spacing=spacing, convention=convention, autocast=autocast,
-                     pictures=names)
+                     spacing=spacing, convention=convention, autocast=autocast, pictures=names)
     if decoded:
         back = ddim_lib.sample(model, schedule, x_T=latents, steps=taus, batch_size=batch_size,
                                autocast=autocast, device=device)
