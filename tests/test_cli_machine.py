@@ -1,12 +1,14 @@
 """The commands where the machine is odd: streams, terminals, names, locks, compilers, memory."""
 
 import io
+import math
 import os
 import signal
 import struct
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from test_cli import ddim as sampler  # noqa: F401
@@ -139,6 +141,14 @@ def test_a_closed_terminal_is_heard_once_and_by_nohup_not_at_all(
 ], ids=lambda value: " ".join(value[3:])[:60])
 def test_what_cannot_be_written_is_refused_before_the_work(command, words, sampler,  # noqa: F811
                                                            tmp_path, monkeypatch):
+    plain = np.empty
+
+    def empty(shape, *how):  # a machine of 64 GB
+        if math.prod(np.atleast_1d(shape).tolist()) > 1 << 36:
+            raise MemoryError
+        return plain(shape, *how)
+
+    monkeypatch.setattr(np, "empty", empty)
     monkeypatch.setattr(ddim_lib, "sample_iter", None)
     monkeypatch.setattr(together, "sample", None)
     before = files(tmp_path)

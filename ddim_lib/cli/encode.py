@@ -87,8 +87,7 @@ def encode(pictures, out, decoded, convention, resize, weights, download, steps,
                                          autocast=autocast, device=device) for part in bar])
     if out:
         write_tensor("--out", out, "latents", latents, weights=name, steps=steps,
-                     spacing=spacing, convention=convention, autocast=autocast,
-                     pictures=names)
+                     spacing=spacing, convention=convention, autocast=autocast, pictures=names)
     if decoded:
         back = ddim_lib.sample(model, schedule, x_T=latents, steps=taus, batch_size=batch_size,
                                autocast=autocast, device=device)
@@ -115,9 +114,13 @@ def read(path: Path, shape: tuple[int, int, int], resize: bool) -> tuple[Tensor,
     if not path.is_file() or files.archive(path):
         return files.read(path, shape[1], shape[0], fit=fit)
     try:
-        return files.pixels(fit(files.decode(path.read_bytes(), 3)))[None], [path.name]
+        picture = files.decode(path.read_bytes(), 3)
     except Exception as error:  # its decoders raise nearly anything on damaged files
-        raise ValueError(f"cannot read the picture {path}: {error}") from error
+        raise ValueError(f"{path} cannot be read as a picture: {error}") from error
+    try:
+        return files.pixels(fit(picture))[None], [path.name]
+    except ValueError as error:
+        raise ValueError(f"{path} {error}") from error
 
 
 def fitted(picture, shape: tuple[int, int, int], resize: bool):
@@ -129,9 +132,9 @@ def fitted(picture, shape: tuple[int, int, int], resize: bool):
     coloured = not red.tobytes() == green.tobytes() == blue.tobytes()
     if not resize and (picture.size != (width, height) or channels == 1 and coloured):
         raise ValueError(
-            f"it must be {width}x{height} {'grey' if channels == 1 else 'colour'} for this "
-            f"network, and is {picture.width}x{picture.height} {'colour' if coloured else 'grey'}; "
-            "--resize makes it fit")
+            f"is {picture.width}x{picture.height} {'colour' if coloured else 'grey'}, and must be "
+            f"{width}x{height} {'grey' if channels == 1 else 'colour'} for this network; --resize "
+            "makes it fit")
     picture = picture.convert("L" if channels == 1 else "RGB")
     if picture.size == (width, height):
         return picture

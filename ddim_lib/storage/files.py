@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -27,11 +28,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
         OSError: the file cannot be written.
     """
     path = Path(os.path.realpath(path))
-    with _beside(path) as temporary:
+    _remove_leftovers(path)
+    folder = path.with_name(f".{_label(path)}.{os.getpid()}.tmp")
+    folder.mkdir(exist_ok=True)
+    temporary = folder / path.name
+    try:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())  # before the name changes: a power cut leaves one or the other
         os.replace(temporary, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def try_writing(path: str | Path) -> None:
@@ -45,20 +52,8 @@ def try_writing(path: str | Path) -> None:
     """
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(path) as temporary:
-        temporary.touch()
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A path of the same name in a folder that lasts as long as this."""
-    _remove_leftovers(path)
-    folder = path.with_name(f".{_label(path)}.{os.getpid()}.tmp")
-    folder.mkdir(exist_ok=True)
-    try:
-        yield folder / path.name
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(".tmp", f".{_label(path)}.", path.parent) as folder:
+        Path(folder, path.name).touch()
 
 
 def _label(path: Path) -> str:
