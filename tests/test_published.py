@@ -449,14 +449,15 @@ def test_what_computes_the_same_is_taken(change):
 
 @pytest.mark.parametrize("unet", [".", "unet"])
 def test_a_schedule_is_never_guessed(unet, narrow, tmp_path):
-    hub_folder(tmp_path / unet, narrow)
-    (tmp_path / unet / "scheduler_config.json").unlink()
+    folder = tmp_path / "hub"
+    hub_folder(folder / unet, narrow)
+    (folder / unet / "scheduler_config.json").unlink()
     with pytest.raises(ValueError, match="lacks scheduler_config.json .in itself, or in scheduler"):
-        read_published(tmp_path)
-    (tmp_path / "scheduler").mkdir()
-    (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps(HUB_SCHEDULER))
+        read_published(folder)
     if unet == "unet":
-        assert read_published(tmp_path)[1].to_dict() == linear().to_dict()
+        (folder / "scheduler").mkdir()
+        (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(HUB_SCHEDULER))
+        assert read_published(folder)[1].to_dict() == linear().to_dict()
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "\"text\""])
