@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ddim_lib.runtime import accelerator, arguments
 from ddim_lib.runtime.extras import extra
-from ddim_lib.runtime.networks import type_of
+from ddim_lib.runtime.networks import device_of, type_of
 from ddim_lib.storage.folders import data_folder
 from ddim_lib.storage.tensors import save_tensors
 from ddim_lib.weights import read_facts
@@ -335,7 +335,7 @@ class _Features(nn.Module):
     def __init__(self, classifier: DigitClassifier):
         super().__init__()
         self.classifier, self.num_features = classifier, classifier.num_features
-        self.device = next(classifier.parameters()).device
+        self.device = device_of(classifier, torch.device("cpu"))
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:

@@ -6,8 +6,6 @@ proofs/odd.py draws as many as one likes; here are a few hundred, and what has g
 import copy
 import math
 import os
-import subprocess
-import sys
 import tarfile
 
 import numpy as np
@@ -118,7 +116,7 @@ def test_a_number_stands_for_a_tensor_that_is_the_same_everywhere():
     for x0 in (0.75, 1):
         torch.testing.assert_close(step(x0, eps, 0.3, 0.6),
                                    step(torch.full_like(eps, x0), eps, 0.3, 0.6))
-    with pytest.raises(TypeError, match="eps must be a floating-point tensor, got .*float32"):
+    with pytest.raises(TypeError, match="eps must be a floating-point tensor, got 0.5"):
         step(eps, np.float32(0.5), 0.3, 0.6)
 
 
@@ -537,12 +535,3 @@ def test_a_checkpoint_is_of_its_pictures(tmp_path):
     other[0, 0, 0, 0] ^= 1
     with pytest.raises(ValueError, match="a.pt is of another run: it says .* CRC-32"):
         Trainer(network(), SCHEDULE, other, config, "cpu").load(tmp_path / "a.pt")
-
-
-@pytest.mark.parametrize("version", [(3, 10), (3, 14), (3, 15)])
-def test_a_python_without_the_pinned_packages_is_told_at_once(version):
-    code = (f"import sys; sys.version_info = {version + (0,)}; sys.version = '{version}'; "
-            "exec(open('scripts/check_python.py').read())")
-    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True,
-                          cwd=os.path.dirname(os.path.dirname(__file__)))
-    assert done.returncode == 1 and "needs Python 3.11 to 3.13" in done.stderr
