@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: Entries of the longest list: what has more is taken for an iterable without an end.
+#: What has more entries than this is taken for an iterable without an end.
 LONGEST = 1 << 20
 
 
