@@ -1,12 +1,12 @@
 """Inputs as strangers give them, drawn for as long as one likes: none may end in a surprise.
 
-    python -m proofs.odd                           every part for three minutes, and the record
+    python -m proofs.odd                           every part, and the record; half an hour
     python -m proofs.odd --seconds 20 --seed 7     shorter, from another seed
     python -m proofs.odd arguments                 one part, without a record
 
 Each part is a module proofs/odd_PART.py, which says what it claims and has a function
 ``tried(seed, examples)`` that returns a Counter of what came out, or raises Failed. A few hundred
-inputs of each are part of the tests, in tests/test_odd.py.
+arguments and pictures are part of the tests, in tests/test_odd.py, and a class of sixty.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections import Counter
 
 from proofs.common import Failed, record
 
-PARTS = ("arguments", "pictures")
+PARTS = ("arguments", "pictures", "submissions")
 EXAMPLES = 200  # between two looks at the clock
 
 
@@ -37,7 +37,7 @@ def run(part: str, seed: int, seconds: float) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m proofs.odd")
     parser.add_argument("parts", nargs="*", default=PARTS, metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--seconds", type=float, default=180, help="for each part")
+    parser.add_argument("--seconds", type=float, default=540, help="for each part, at least")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):
