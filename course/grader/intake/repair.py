@@ -193,7 +193,7 @@ def extra(cell: dict):
 
 
 def with_pictures(made, cell: dict):
-    if made.cell_type == "markdown" and cell["attachments"]:
+    if made.cell_type == "markdown" and cell.get("attachments"):
         made.attachments = nbformat.from_dict(cell["attachments"])
     return made
 
