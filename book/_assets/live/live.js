@@ -1,6 +1,6 @@
 // The live sampler: <div class="ddim-live"> holds a still and a sentence; this adds the controls.
 // Nothing is computed, and nothing large loaded, before a click. A script of the old kind, not a
-// module: from file:// browsers load no modules, and the reader shall be told so.
+// module: from file:// browsers load no modules.
 (() => {
   const here = new URL(".", document.currentScript.src);
   const LAST_SEED = 2 ** 32 - 1;
@@ -58,7 +58,7 @@
     <p class="ddim-live-status" role="status" aria-live="polite"></p>
     <p class="ddim-live-problem" role="alert" hidden></p>`;
 
-  // Seen once there are digits.
+  // Seen with digits.
   const PYTHON = `<details class="ddim-live-python" style="visibility: hidden">
     <summary>A digit of these in Python</summary>
     <label>Digit <select></select></label> <button type="button">Save as PNG</button><pre tabindex="0"><code></code></pre></details>`;
