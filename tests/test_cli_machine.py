@@ -87,12 +87,16 @@ def test_a_run_is_saved_when_its_terminal_goes_away(ddim, tmp_path):  # noqa: F8
     import fcntl
     import termios
 
+    def own_terminal():
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup's, if the tests run under it, goes
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
     mine, its = os.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))  # room for a bar
     process = subprocess.Popen(
         [sys.executable, "-m", "ddim_lib", *TINY, "--steps", "100000", "--every", "100000",
          "--out", "run"], stdin=its, stdout=its, stderr=its, env=BARS, start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        preexec_fn=own_terminal)
     try:
         os.close(its)
         seen = b""
