@@ -80,7 +80,7 @@ def test_anything_else_is_an_error_before_the_first_call(asked, bad):
     for call in (lambda: ddim_lib.sample_iter(asked, ddim_lib.linear(), seeds=[0], autocast=bad),
                  lambda: ddim_lib.encode(asked, ddim_lib.linear(), torch.zeros(1, 1, 4, 4),
                                          autocast=bad)):
-        with pytest.raises(ValueError, match="autocast must be one of auto, bf16, fp16, fp32, got "):
+        with pytest.raises(ValueError, match="autocast must be one of auto, bf16, fp16, fp32, got"):
             call()
     assert asked.seen == []
 

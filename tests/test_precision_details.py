@@ -36,5 +36,6 @@ def test_the_errors_in_full():
     with pytest.raises(ValueError,
                        match="^autocast must be auto, bf16 or fp32 on a CPU, got fp16$"):
         precision.resolve("fp16", CPU)
-    with pytest.raises(ValueError, match="^autocast must be one of auto, bf16, fp16, fp32, got 'half'$"):
+    with pytest.raises(ValueError,
+                       match="^autocast must be one of auto, bf16, fp16, fp32, got 'half'$"):
         precision.check("half")
