@@ -205,7 +205,7 @@ def confidence(images: Tensor, classifier: DigitClassifier | None = None) -> tup
     """
     arguments.batch("images", images)
     classifier = classifier or load_classifier(images.device)
-    there = next(classifier.parameters()).device
+    there = device_of(classifier, images.device)
     logits = in_batches(classifier, images.clamp(-1, 1).to(there)).to(images.device)
     probability, label = F.softmax(logits, dim=1).max(dim=1)
     return label, probability

@@ -42,6 +42,7 @@ def frames_slider(frames: Sequence[np.ndarray], names: Sequence[object], label: 
     if not len(frames) or len(frames) != len(names):
         raise ValueError(f"names must be one a frame, {len(frames)} (at least 1), "
                          f"got {len(names)}")
+
     class Box(ipywidgets.VBox):
         # What a notebook shows that its reader does not trust yet.
         def __repr__(self) -> str:

@@ -93,15 +93,11 @@ def _from_colab(name: str) -> dict:
     from google.colab import _message
 
     try:
-        notebook = _message.blocking_request("get_ipynb", timeout_sec=60)["ipynb"]
-        if isinstance(notebook["cells"], list):
-            return notebook
-        error = None
-    except Exception as caught:
-        error = caught
-    raise RuntimeError("the page did not give its notebook: save it (Ctrl+S) and run this cell "
-                       "again, or use File, Download, Download .ipynb and call the file "
-                       f"{name}") from error
+        return _whole(_message.blocking_request("get_ipynb", timeout_sec=60)["ipynb"])
+    except Exception as error:
+        raise RuntimeError("the page did not give its notebook: save it (Ctrl+S) and run this cell "
+                           "again, or use File, Download, Download .ipynb and call the file "
+                           f"{name}") from error
 
 
 def _from_file(folder: Path, assignment: str) -> dict:
@@ -111,11 +107,13 @@ def _from_file(folder: Path, assignment: str) -> dict:
         raise FileNotFoundError(f"the notebook must be called {path.name} to be packed; "
                                 f"notebooks in this folder: {here}")
     try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(notebook["cells"], list):
-            return notebook
-        error = None
-    except (ValueError, KeyError, TypeError) as caught:
-        error = caught
-    raise ValueError(f"{path.name} is no whole notebook: save it and run this cell "
-                     "again") from error
+        return _whole(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path.name} is no whole notebook: save it and run this cell "
+                         "again") from error
+
+
+def _whole(notebook) -> dict:
+    if not isinstance(notebook["cells"], list):
+        raise TypeError("its cells are no list")
+    return notebook
