@@ -222,7 +222,7 @@ def levels(name: str, value: object, n: int, highest: int | None) -> Tensor:
         name: of the argument, for the error.
         value: what was given: a tensor, an array or a list of n whole numbers.
         n: how many images there are.
-        highest: the largest level; None where it is not known.
+        highest: the largest level; None where none is looked up: then values are not looked at.
 
     Raises:
         ValueError: it is none of these, or outside 0..highest. Values on a GPU are not looked at,
@@ -239,12 +239,10 @@ def levels(name: str, value: object, n: int, highest: int | None) -> Tensor:
         raise ValueError(f"{name} must be a whole number or have shape ({n},), one whole number an "
                          f"image, got {shown(value)}")
     found = found.long()
-    if found.device.type == "cpu":
-        fine = found >= 0 if highest is None else (found >= 0) & (found <= highest)
-        if not fine.all():
-            within = "of at least 0" if highest is None else f"in 0..{highest}"
-            raise ValueError(f"{name} must be a whole number {within}, got "
-                             f"{found.min().item()}..{found.max().item()}")
+    if highest is not None and found.device.type == "cpu" \
+            and not ((found >= 0) & (found <= highest)).all():
+        raise ValueError(f"{name} must be a whole number in 0..{highest}, got "
+                         f"{found.min().item()}..{found.max().item()}")
     return found
 
 
