@@ -413,7 +413,7 @@ def test_the_bar_fills_and_is_not_full_while_webassembly_compiles(visit):
     sample(page, S=1, n=1)
     bars = page.evaluate("bars")
     values = [float(value) for kind, _, value in bars if kind == "loading" and value]
-    assert values == sorted(values) and 0 < values[0] < 0.9 < values[-1] < 1
+    assert values == sorted(values) and len(values) > 3 and 0 < values[0] and values[-1] < 1
     assert [bar for bar in bars if bar[0] == "ready"] == [["ready", False, None]]
     assert faults == []
 

@@ -8,6 +8,7 @@ import contextlib
 import io
 import json
 import shutil
+import time
 
 import course_sample
 import pytest
@@ -106,6 +107,23 @@ def test_a_class_of_sixty_is_graded_twice_and_once_interrupted(sample, inbox, tm
     with odd.closed_to_root():
         report.Report(whole).tables(whole.grade(inbox.folder, None, 1, False))
     assert (tmp_path / "whole" / "points.csv").read_bytes() == first["points.csv"]
+
+
+class Burns:
+    def __del__(self):
+        until = time.process_time() + 0.3
+        while time.process_time() < until:
+            pass
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_limit_that_falls_where_python_drops_exceptions_comes_again():
+    until = time.process_time() + 5
+    with pytest.raises(report.TooLong, match=r"more than 0\.1 s"), report.limited(0.1):
+        Burns()
+        while time.process_time() < until:
+            pass
+    assert time.process_time() < until
 
 
 # Guards: a fault that nobody thought of ----------------------------------------------------------

@@ -324,6 +324,8 @@ def test_in_the_dark_curves_have_dark_paper_and_pictures_their_grey_levels(visit
     page, _ = visit("book/01_noising.html", color_scheme="dark")
     greys = {True: [], False: []}
     for image in page.locator("article .cell_output img[src*='_images/']").all():
+        image.scroll_into_view_if_needed()
+        image.evaluate("image => image.decode()")
         shown = np.array(Image.open(io.BytesIO(image.screenshot())).convert("L"), float)
         file = SITE / "_images" / image.get_attribute("src").rpartition("/")[2]
         kept = np.array(Image.open(file).convert("L"), float)

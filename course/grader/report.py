@@ -33,7 +33,8 @@ def limited(seconds: float) -> Iterator[None]:
         raise TooLong(f"it takes more than {seconds:g} s")
 
     before = signal.signal(signal.SIGVTALRM, stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    # Again and again: Python drops what is raised while it collects garbage or calls __del__.
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds, seconds / 10)
     try:
         yield
     finally:
