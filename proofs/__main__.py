@@ -10,7 +10,7 @@ from proofs.common import ROOT
 
 # Each is a module of this folder that runs by itself (python -m proofs.NAME), ends with code 0
 # where it holds, and then has written data/results/proof-NAME.json.
-PROOFS = ["colab", "kill", "mutants", "odd", "order", "planted"]
+PROOFS = ["colab", "device", "kill", "mutants", "odd", "order", "planted"]
 
 
 def main(names: list[str]) -> int:

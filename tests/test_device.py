@@ -1,7 +1,7 @@
-"""Everything follows the network to its device: shown on one that is not there (elsewhere.py).
+"""Everything follows the network to its device: shown on one that is not there.
 
-Each walk is done on the CPU and there, and must give the same. Each planted slip is one forgotten
-move, and its walk must find it.
+The device is proofs/elsewhere.py. Each walk is done on the CPU and there, and must give the same.
+Each planted slip is one forgotten move, and its walk must find it.
 """
 
 import inspect
@@ -9,7 +9,6 @@ import json
 import textwrap
 from pathlib import Path
 
-import elsewhere
 import numpy as np
 import pytest
 import torch
@@ -22,6 +21,7 @@ from ddim_lib.cli import main
 from ddim_lib.runtime import accelerator
 from ddim_lib.runtime.provenance import hardware
 from ddim_lib.training import Trainer, TrainingConfig
+from proofs import elsewhere
 
 CPU = torch.device("cpu")
 LINEAR = ddim_lib.linear()
@@ -215,6 +215,24 @@ def test_a_forgotten_move_is_found(slip, tmp_path, monkeypatch):
     with elsewhere.gpu(monkeypatch) as device, pytest.raises(Exception) as caught:
         WALKS[walk](device, tmp_path)
     assert isinstance(caught.value, (RuntimeError, TypeError, AssertionError)), caught.value
+
+
+def test_the_loss_of_ones_own_loop_reads_nothing_from_the_device(monkeypatch):
+    read, run = [], elsewhere._run
+
+    def watched(function, args, kwargs):
+        if function is torch.ops.aten._local_scalar_dense.default:
+            read.extend(isinstance(a, elsewhere.Elsewhere) for a in args)
+        return run(function, args, kwargs)
+
+    monkeypatch.setattr(elsewhere, "_run", watched)
+    with elsewhere.gpu(monkeypatch) as device:
+        x0 = draw(2, 1, 8, 8).to(device)
+        model = network(device, classes=0)
+        loss = training.noise_prediction_loss(model, LINEAR, x0, torch.Generator(device))
+        assert True not in read
+        loss.item()
+        assert read[-1]
 
 
 def test_what_a_gpu_refuses_is_refused(monkeypatch):

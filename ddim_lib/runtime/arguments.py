@@ -178,7 +178,7 @@ def images(*, numbers: bool = False, **named: Tensor | float) -> None:
                              f"got {tuple(value.shape)}")
 
 
-def batch(name: str, value: Tensor) -> None:
+def batch(name: str, value: Tensor, wait: bool = True) -> None:
     """Whether an argument is at least one image in floating point, every number finite.
 
     What goes to an eigenvalue solver must be: some of them end the process at a NaN.
@@ -186,6 +186,7 @@ def batch(name: str, value: Tensor) -> None:
     Args:
         name: of the argument, for the error.
         value: what was given, shape (N, ..).
+        wait: look at the numbers on other devices than the CPU, too, which waits for them.
 
     Raises:
         TypeError: it is no tensor, or one of whole numbers.
@@ -194,7 +195,8 @@ def batch(name: str, value: Tensor) -> None:
     images(**{name: value})
     if not value.ndim or not len(value):
         raise ValueError(f"{name} must hold at least one image, got shape {tuple(value.shape)}")
-    finite(name, value)
+    if wait or value.device.type == "cpu":
+        finite(name, value)
 
 
 def finite(name: str, value: Tensor) -> None:

@@ -13,8 +13,6 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from ddim_lib.runtime import accelerator
-
 aten = torch.ops.aten
 DEVICE = torch.device("cuda")
 COPIES = (aten._to_copy.default, aten.copy_.default)
@@ -89,7 +87,8 @@ def _run(function, args, kwargs):
 @contextmanager
 def gpu(monkeypatch):
     """PyTorch with such a device, which the library finds."""
-    monkeypatch.setattr(accelerator, "device", lambda: DEVICE)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *options, **named: DEVICE)
     monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (8, 0))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: "none")
