@@ -308,8 +308,8 @@ def _walks(model, schedule, *, steps, spacing, seeds, x_T, labels, guidance, sha
         raise ValueError(f"order must be 1 or 2, got {arguments.shown(order)}")
     if order == 2 and eta != 0:
         raise ValueError(f"eta must be 0 where order is 2, got {eta!r}")
-    device = _device(model, device, x_T)
     seeds = _check_start(seeds, x_T)
+    device = _device(model, device, x_T)
     n = len(seeds) if x_T is None else len(x_T)
     labels, guidance = _check_labels(model, labels, n, guidance)
     chosen = precision.resolve(autocast, device)

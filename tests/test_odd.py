@@ -4,6 +4,7 @@ proofs/odd.py draws as many as one likes; here are a few hundred, and what has g
 """
 
 import copy
+import itertools
 import math
 import os
 import tarfile
@@ -118,6 +119,12 @@ def test_a_number_stands_for_a_tensor_that_is_the_same_everywhere():
                                    step(torch.full_like(eps, x0), eps, 0.3, 0.6))
     with pytest.raises(TypeError, match="eps must be a floating-point tensor, got 0.5"):
         step(eps, np.float32(0.5), 0.3, 0.6)
+
+
+@pytest.mark.parametrize("model", [network(), lambda x, t: x], ids=["network", "function"])
+def test_a_start_that_is_no_tensor_is_named_whatever_the_model_is(model):
+    with pytest.raises(TypeError, match=r"x_T must be a floating-point tensor, got .*count"):
+        drawn(model, seeds=None, x_T=itertools.count())
 
 
 def test_uint8_levels_are_levels_and_no_mask():
