@@ -304,7 +304,7 @@ def _walks(model, schedule, *, steps, spacing, seeds, x_T, labels, guidance, sha
     for t, s in transitions:  # an impossible eta is told before the first network call
         coefficients(schedule.at(t), schedule.at(s), eta)
     order, clip = arguments.plain(order), arguments.flag("clip", clip)
-    if order not in (1, 2):
+    if not isinstance(order, int | float) or order not in (1, 2):
         raise ValueError(f"order must be 1 or 2, got {arguments.shown(order)}")
     if order == 2 and eta != 0:
         raise ValueError(f"eta must be 0 where order is 2, got {eta!r}")

@@ -137,6 +137,7 @@ def test_uint8_levels_are_levels_and_no_mask():
 
 @pytest.mark.parametrize("call, message", [
     (lambda: drawn(network(), seeds=None, x_T=torch.zeros(0, 1, 8, 8)), "x_T must hold at least"),
+    (lambda: drawn(network(), order=torch.ones(2)), "order must be 1 or 2, got torch.float32 of"),
     (lambda: encode(network(), SCHEDULE, torch.zeros(0, 1, 8, 8)), "x0 must hold at least one"),
     (lambda: noise_prediction_loss(network(), SCHEDULE, torch.zeros(0, 1, 8, 8)), "x0 must hold"),
     (lambda: confidence(torch.zeros(0, 1, 28, 28)), "images must hold at least one"),
