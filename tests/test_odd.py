@@ -148,7 +148,7 @@ def test_uint8_levels_are_levels_and_no_mask():
     (lambda: mean_response(lambda x, t: x, 5), "shape must be given"),
     (lambda: load_folder(".", 8.0), "resolution must be a whole number"),
     (lambda: load_folder(".", 8, limit=True), "limit must be a whole number"),
-], ids=range(11))
+], ids=range(12))
 def test_what_cannot_be_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
