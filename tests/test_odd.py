@@ -36,7 +36,7 @@ from ddim_lib.datasets.pictures import ENDINGS, FORMATS
 from ddim_lib.metrics import FrechetDistance, PixelComponents, confidence, judge
 from ddim_lib.player import Curve, play
 from ddim_lib.plotting import curves, show
-from ddim_lib.responses import amplitude_response, mean_response
+from ddim_lib.responses import amplitude_response, exact_mean_response, mean_response
 from ddim_lib.training import Trainer, TrainingConfig, noise_prediction_loss
 from ddim_lib.weights import read_facts
 from ddim_lib.weights.checkpoints import fill
@@ -137,6 +137,7 @@ def test_uint8_levels_are_levels_and_no_mask():
 
 @pytest.mark.parametrize("call, message", [
     (lambda: drawn(network(), seeds=None, x_T=torch.zeros(0, 1, 8, 8)), "x_T must hold at least"),
+    (lambda: exact_mean_response(0.5, 0.1, 10**400), "pixels must be .* of 64 bits, got 1000"),
     (lambda: drawn(network(), order=torch.ones(2)), "order must be 1 or 2, got torch.float32 of"),
     (lambda: encode(network(), SCHEDULE, torch.zeros(0, 1, 8, 8)), "x0 must hold at least one"),
     (lambda: noise_prediction_loss(network(), SCHEDULE, torch.zeros(0, 1, 8, 8)), "x0 must hold"),
@@ -148,7 +149,7 @@ def test_uint8_levels_are_levels_and_no_mask():
     (lambda: mean_response(lambda x, t: x, 5), "shape must be given"),
     (lambda: load_folder(".", 8.0), "resolution must be a whole number"),
     (lambda: load_folder(".", 8, limit=True), "limit must be a whole number"),
-], ids=range(12))
+], ids=range(13))
 def test_what_cannot_be_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -53,10 +53,13 @@ def whole(name: str, value: object, lowest: int | None = None, highest: int | No
         instead: what the argument may be besides, for the error.
 
     Raises:
-        ValueError: it is none, or lies outside; True and False are none.
+        ValueError: it is none, lies outside, or has more than 64 bits, which no tensor holds; True
+            and False are none.
     """
     found = plain(value)
-    if isinstance(found, Integral) and not isinstance(found, bool) \
+    if isinstance(found, Integral) and not -2**63 <= found < 2**63:
+        instead = f" of 64 bits{instead}"
+    elif isinstance(found, Integral) and not isinstance(found, bool) \
             and (lowest is None or found >= lowest) and (highest is None or found <= highest):
         return int(found)
     within = "" if lowest is None else f" of at least {lowest}" if highest is None else \
