@@ -134,7 +134,9 @@ def items(name: str, value: object, wanted: str = "a list") -> list:
             entries.
     """
     found = plain(value)
-    if isinstance(found, Iterable) and not isinstance(found, (str, bytes, Set, Mapping)):
+    # A tensor without dimensions on "meta" is no number and yet nothing to iterate over.
+    if isinstance(found, Iterable) and getattr(found, "ndim", 1) \
+            and not isinstance(found, (str, bytes, Set, Mapping)):
         found = list(islice(found, LONGEST + 1))
         if len(found) <= LONGEST:
             return [plain(one) for one in found]
