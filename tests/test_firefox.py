@@ -1,0 +1,120 @@
+"""The pages in Firefox: what tests/test_pages.py and tests/test_live.py ask of Chromium, in short.
+
+Playwright speaks WebDriver BiDi with the Firefox that is installed; tests/firefox_relay.py stands
+between the two.
+"""
+
+import os
+import shlex
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from test_live import DONE, PIXELS, alert, differences, drawn, sample
+from test_pages import CHROMIUM, FLAGS, ROOT, UNREADABLE, address, missing, visit  # noqa: F401
+from test_search import RESULT
+
+import ddim_lib
+
+FIREFOX = os.environ.get("FIREFOX") or next(
+    filter(None, map(shutil.which, ["firefox-esr", "firefox"])), None)
+# Firefox asks its maker for settings by itself; this leaves the pages' own requests.
+SETTINGS = {"services.settings.server": "data:,#no-server"}
+CHAPTER_5 = "book/05_fast_sampling.html"
+
+
+@pytest.fixture(scope="module")
+def playwright(address):  # noqa: F811
+    if FIREFOX is None:
+        missing("there is no Firefox: install it, or name it in the variable FIREFOX")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(playwright, tmp_path_factory):
+    start = tmp_path_factory.mktemp("firefox") / "start"
+    command = shlex.join([sys.executable, str(ROOT / "tests" / "firefox_relay.py"), FIREFOX])
+    start.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    start.chmod(0o700)
+    browser = playwright.firefox.launch(
+        channel="moz-firefox", executable_path=start, firefox_user_prefs=SETTINGS, timeout=120_000)
+    yield browser
+    browser.close()
+
+
+@pytest.mark.parametrize("name", ["book/index.html", "book/01_noising.html", CHAPTER_5])
+def test_a_page_opens_without_a_fault(visit, name):  # noqa: F811
+    page, faults = visit(name, viewport={"width": 400, "height": 800})
+    assert "Firefox" in page.evaluate("navigator.userAgent")
+    assert faults == []
+    assert page.locator(UNREADABLE).count() == 0
+    formulas = page.locator("article .math").count()
+    assert page.locator("article mjx-container").count() >= formulas
+    assert formulas > 0 or name == "book/index.html"
+    # Beside a scroll bar, which takes a part of the 400 pixels.
+    wide, screen = page.evaluate("""() => [document.scrollingElement.scrollWidth,
+        document.scrollingElement.clientWidth]""")
+    assert wide <= screen <= 400
+
+
+def test_a_fault_is_noticed(visit):  # noqa: F811
+    page, faults = visit("book/notation.html")
+    assert faults == []
+    page.evaluate("""async () => {
+        console.error("told");
+        setTimeout(() => { throw new Error("thrown") });
+        await fetch("no-such-file").catch(() => {});
+        await fetch("http://elsewhere.invalid/").catch(() => {}); }""")
+    told = "\n".join(faults)
+    for fault in ("console: told", "error: thrown", "404: ", "outside: http://elsewhere.invalid/"):
+        assert fault in told, told
+
+
+def test_a_player_moves_under_the_keyboard(visit):  # noqa: F811
+    page, faults = visit("book/01_noising.html")
+    player = page.locator("ddim-player").first
+    player.get_by_role("slider").focus()
+    seen = []
+    for key in ("Home", "ArrowRight", "End", "ArrowLeft"):
+        page.keyboard.press(key)
+        seen.append((player.locator("img").first.get_attribute("src"),
+                     player.locator("output").inner_text()))
+    assert len(set(seen)) == 4
+    assert faults == []
+
+
+def test_search_finds_a_chapter(visit):  # noqa: F811
+    page, faults = visit("search.html?q=slerp")
+    page.locator(RESULT).first.wait_for(timeout=60_000)
+    assert page.locator(f"{RESULT} a[href*='08_latent_space.html']").count() > 0
+    assert faults == []
+
+
+def test_the_live_sampler_draws_the_library_s_digits_and_chromium_s_pixels(
+        visit, playwright, address):  # noqa: F811
+    if CHROMIUM is None:
+        missing("there is no Chromium: install it, or name it in the variable CHROMIUM")
+    chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    page, faults = visit(CHAPTER_5)
+    other = chromium.new_page()
+    other.goto(f"{address}/{CHAPTER_5}", wait_until="networkidle")
+    pictures = []
+    for each in (page, other):
+        sample(each, wait=False, S=5, n=3, seed=2)
+        each.wait_for_function(DONE, timeout=180_000)
+        assert alert(each) == ""
+        pictures.append(each.locator(".ddim-live canvas").evaluate_all(
+            f"all => all.map({PIXELS})"))
+    mine, its = map(np.array, pictures)
+    assert mine.shape[0] == 2 and mine.std() > 10, "there are digits, DDIM's and DDPM's"
+    assert np.array_equal(mine, its), f"{(mine != its).sum()} pixels differ"
+    network = ddim_lib.load_pretrained("mnist")
+    for run in drawn(page):
+        walk = ddim_lib.sample_iter(*network, steps=5, seeds=range(2, 5), eta=run["eta"])
+        assert max(differences(run, walk)) <= 1e-3
+    assert faults == []
+    chromium.close()
