@@ -72,13 +72,13 @@ def exact_mean_response(alpha_t: float, spread: float, pixels: int) -> float:
     Args:
         alpha_t: of the level, in (0, 1).
         spread: the standard deviation, over the data, of a picture's mean pixel in one channel,
-            pixels in [-1, 1].
+            pixels in [-1, 1]; so at most 1.
         pixels: of one channel.
     """
     alpha_t, spread = number("alpha_t", alpha_t), number("spread", spread)
     pixels = whole("pixels", pixels, 1)
-    if not 0 < alpha_t < 1 or not 0 <= spread < math.inf:
-        raise ValueError(f"alpha_t must be in (0, 1) and spread at least 0, got {alpha_t} and "
+    if not 0 < alpha_t < 1 or not 0 <= spread <= 1:
+        raise ValueError(f"alpha_t must be in (0, 1) and spread in [0, 1], got {alpha_t} and "
                          f"{spread}")
     return math.sqrt(1 - alpha_t) / (1 - alpha_t + alpha_t * spread**2 * pixels)
 

@@ -198,10 +198,9 @@ def test_a_folder_belongs_to_one_run_at_a_time(options, ddim, tmp_path, monkeypa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("compiler", ["/nowhere/c++", "false"])
-def test_without_a_compiler_compile_is_one_line(compiler, ddim, tmp_path):  # noqa: F811
+def test_without_a_compiler_compile_is_one_line(ddim, tmp_path):  # noqa: F811
     done = subprocess.run([sys.executable, "-m", "ddim_lib", *TINY, "--steps", "2", "--compile",
                            "--out", "run"], capture_output=True, text=True, env={
-                               **os.environ, "CXX": compiler,
+                               **os.environ, "CXX": "/nowhere/c++",
                                "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")})
     assert_error((done.returncode, done.stdout, done.stderr), "--compile: torch.compile fails here")

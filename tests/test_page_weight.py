@@ -43,6 +43,13 @@ def test_no_page_asks_for_more_than_its_kind_may(visit, name):  # noqa: F811
     heaviest = "\n".join(f"{size:>10,} {path}" for size, path in files[:8])
     assert total <= bound, f"{total:,} bytes, of which\n{heaviest}"
     assert not any("fontawesome" in path or "html-manager" in path for _, path in files)
+    # Pictures have their place before they come.
+    assert page.evaluate(
+        """() => [...document.querySelectorAll("article img")]
+            .filter(i => /_images\\/.*\\.(png|jpe?g|webp|gif)$/.test(i.getAttribute("src")))
+            .filter(i => !(+i.getAttribute("width") && +i.getAttribute("height")))
+            .map(i => i.outerHTML.slice(0, 120))"""
+    ) == []
 
 
 def test_search_index_and_scripts_come_only_where_they_are_used(visit):  # noqa: F811
@@ -121,20 +128,3 @@ def test_trimming_changes_no_element(visit, name):  # noqa: F811
         assert len(full[state]) == len(trimmed[state]) > 50
         pairs = zip(full[state], trimmed[state], strict=True)
         assert [(state, *pair) for pair in pairs if pair[0] != pair[1]][:2] == []
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_pictures_have_a_place_before_they_come(visit, name):  # noqa: F811
-    page, _ = visit(name)
-    loose = page.evaluate(
-        """() => [...document.querySelectorAll("article img")]
-            .filter(i => /_images\\/.*\\.(png|jpe?g|webp|gif)$/.test(i.getAttribute("src")))
-            .filter(i => !(+i.getAttribute("width") && +i.getAttribute("height")))
-            .map(i => i.outerHTML.slice(0, 120))"""
-    )
-    assert loose == []
-    eager = page.evaluate(
-        """() => [...document.querySelectorAll("article img[src*='_images/']")]
-            .filter(i => !/\\.svg$/.test(i.src) && i.loading !== "lazy").length"""
-    )
-    assert eager <= 1
