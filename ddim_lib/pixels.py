@@ -22,7 +22,7 @@ def to_uint8(images: Tensor) -> Tensor:
     """
     if not isinstance(images, Tensor) or not images.is_floating_point():
         raise TypeError(f"images must be a floating-point tensor in [-1, 1], got {_kind(images)}")
-    if images.isnan().any():
+    if not images.is_meta and images.isnan().any():  # "meta" holds no numbers
         raise ValueError("images must be numbers, got NaN")
     return (images.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
 
