@@ -534,7 +534,7 @@ def test_what_a_chapter_s_view_draws_is_the_library_s(visit, network, view, fiel
 
 NAMES = {
     "prediction": [("The walk: 4 digits, seeds 0 to 3", "xt, the walk"),
-                   ("The prediction: 4 digits, seeds 0 to 3", "fθ(xt), the prediction")],
+                   ("The prediction: 4 digits, seeds 0 to 3", "fθ(xt), predicted")],
     "family": [(f"{name}: 1 digit, seed 0", title) for name, title in [
         ("DDIM, η = 0", "η = 0"), ("Between, η = 0.2", "η = 0.2"), ("Between, η = 0.5", "η = 0.5"),
         ("DDPM, η = 1", "η = 1"), ("DDPM, sigma-hat", "σ̂")]],

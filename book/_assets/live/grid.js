@@ -1,4 +1,4 @@
-// A picture of several digits: one canvas, its pixels as large on the screen as live.js lets them be.
+// A picture of several digits: one canvas; live.js says how large its pixels are on the screen.
 
 const SIDE = 28;
 // Between two digits, in pixels of a digit.

@@ -4,7 +4,7 @@
 (() => {
   const here = new URL(".", document.currentScript.src);
   const LAST_SEED = 2 ** 32 - 1;
-  // A digit's width in its own pixels, with what is between two (grid.js); how large a pixel may be.
+  // A digit's width in its own pixels with what is between two (grid.js), a pixel's largest size.
   const DIGIT = 30;
   const LARGEST = 4;
   // One instruction of SIMD, which the runtime needs.
@@ -53,19 +53,17 @@
         <i>f<sub>θ</sub></i>(<i>x<sub>t</sub></i>), the <i>x</i><sub>0</sub> that the network
         predicts</label>
     </div>`;
+  const row = (...controls) => `<div class="ddim-live-row">${controls.join("")}</div>`;
   const WALK = `
-    <div class="ddim-live-row">
-      ${number("seed", "From seed", 5)} ${number("to", "to seed", 1)} ${steps(20)}
-    </div>
+    ${row(number("seed", "From seed", 5), number("to", "to seed", 1), steps(20))}
     <div class="ddim-live-row" role="radiogroup" aria-label="Which way">
       <span>By</span>
       <label><input name="way" type="radio" value="slerp" checked> slerp, along the shell</label>
       <label><input name="way" type="radio" value="lerp"> lerp, the straight line</label>
     </div>`;
-  const row = (...controls) => `<div class="ddim-live-row">${controls.join("")}</div>`;
 
-  // Where it stands in a chapter, data-view says what it shows: what its form has, how many pictures
-  // stand beside each other, the columns and rows of digits in each, and what nobody chooses.
+  // What a place shows, by its data-view: what the form has, how many pictures stand beside each
+  // other, the columns and rows of digits in each, and what nobody chooses.
   const VIEWS = {
     all: { form: ALL, pictures: 2, columns: 4, rows: 4, costs: true },
     prediction: { form: row(steps(20), number("seed", "First seed", 0)), pictures: 2, columns: 2,

@@ -261,7 +261,7 @@ function name({ eta, order }) {
 // choice, and what they are called.
 function panels(view, { walk }, runs) {
   if (view === "prediction") {
-    const title = "<i>f<sub>θ</sub></i>(<i>x<sub>t</sub></i>), the prediction";
+    const title = "<i>f<sub>θ</sub></i>(<i>x<sub>t</sub></i>), predicted";
     return [
       { run: 0, show: "x", name: "The walk", title: "<i>x<sub>t</sub></i>, the walk" },
       { run: 0, show: "x0", name: "The prediction", title },
