@@ -1,13 +1,14 @@
 // The settings of the form as the end of the page's address, after "#sampler:".
 
 const MARK = "#sampler:";
-const NAMES = ["S", "n", "seed", "to", "eta", "beside", "walk", "digit", "w", "show"];
+const NAMES = ["S", "n", "seed", "to", "eta", "beside", "walk", "way", "digit", "w", "show"];
 
 export function write(form) {
   const all = new FormData(form);
-  const without = all.has("walk") ? ["eta", "beside"] : ["to"];
-  if (!all.get("digit")) without.push("digit", "w");
-  for (const name of without) all.delete(name);
+  const without = all.get("digit") ? [] : ["digit", "w"];
+  for (const name of [...all.keys()]) {
+    if (without.includes(name) || form.elements[name].closest?.("[hidden]")) all.delete(name);
+  }
   return MARK + new URLSearchParams(all);
 }
 

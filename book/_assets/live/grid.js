@@ -1,7 +1,6 @@
-// A picture of several digits: one canvas, as wide on the screen as live.js lets four digits be.
+// A picture of several digits: one canvas; live.js says how large its pixels are on the screen.
 
 const SIDE = 28;
-const COLUMNS = 4;
 // Between two digits, in pixels of a digit.
 const GAP = 2;
 
@@ -20,19 +19,19 @@ export function pixels(values, i) {
 const across = (digits) => digits * SIDE + (digits - 1) * GAP;
 
 export class Grid {
-  // pick: called with the place of a digit, from 0, that is clicked.
-  constructor(name, { n, seeds, walk, label, w }, pick) {
+  // name: what the picture is; title: the same as it stands over it, in HTML. costs: whether it
+  // will say what it cost. pick: called with the place of a digit, from 0, that is clicked.
+  constructor({ name, title = name }, { n, seeds, walk, label, w }, { columns, costs }, pick) {
     this.n = n;
     let what = walk
-      ? `${n} digits on the way from seed ${walk.from} to seed ${walk.to}`
+      ? `${n} digits on the way from seed ${walk.from} to seed ${walk.to}, by ${walk.way}`
       : n > 1 ? `${n} digits, seeds ${seeds[0]} to ${seeds[n - 1]}` : `1 digit, seed ${seeds[0]}`;
     if (label !== null) what += `, label ${label} with guidance scale ${w}`;
-    this.columns = Math.min(n, COLUMNS);
+    this.columns = Math.min(n, columns);
     this.canvas = document.createElement("canvas");
     this.canvas.width = across(this.columns);
     this.canvas.height = across(Math.ceil(n / this.columns));
-    const share = this.canvas.width / across(COLUMNS);
-    this.canvas.style.width = `calc(${share} * var(--ddim-live-side))`;
+    this.canvas.style.width = `calc(${this.canvas.width} * var(--ddim-live-pixel))`;
     this.canvas.setAttribute("role", "img");
     this.canvas.addEventListener("click", ({ offsetX, offsetY }) => {
       const pixel = this.canvas.width / this.canvas.clientWidth;
@@ -44,9 +43,11 @@ export class Grid {
     this.figure = document.createElement("figure");
     this.figure.setAttribute("aria-label", `${name}: ${what}`);
     const heading = document.createElement("figcaption");
-    heading.textContent = name;
+    heading.innerHTML = title;
+    this.figure.append(heading, this.canvas);
+    if (!costs) return;
     this.note = document.createElement("p");
-    this.figure.append(heading, this.canvas, this.note);
+    this.figure.append(this.note);
   }
 
   // values: n images, one after the other.

@@ -4,17 +4,20 @@
 (() => {
   const here = new URL(".", document.currentScript.src);
   const LAST_SEED = 2 ** 32 - 1;
-  // A picture's width in pixels of a digit: four digits and what is between them (grid.js).
-  const ACROSS = 118;
+  // A digit's width in its own pixels with what is between two (grid.js), a pixel's largest size.
+  const DIGIT = 30;
   const LARGEST = 4;
   // One instruction of SIMD, which the runtime needs.
   const SIMD = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10,
     8, 1, 6, 0, 65, 0, 253, 15, 11]);
 
-  const CONTROLS = `
+  const number = (name, label, value, size = 10) => `<label>${label}
+    <input name="${name}" inputmode="numeric" value="${value}" size="${size}"></label>`;
+  const steps = (value) => number("S", "Steps <i>S</i>", value, 4);
+
+  const ALL = `
     <div class="ddim-live-row">
-      <label>Steps <i>S</i> <input name="S" inputmode="numeric" value="10" size="4"></label>
-      <label>Images <input name="n" inputmode="numeric" value="16" size="4"></label>
+      ${steps(10)} ${number("n", "Images", 16, 4)}
       <label><span data-if="seeds">First seed</span><span data-if="walk" hidden>From seed</span>
         <input name="seed" inputmode="numeric" value="0" size="10"></label>
       <label data-if="walk" hidden>to seed
@@ -49,7 +52,28 @@
       <label><input name="show" type="radio" value="x0">
         <i>f<sub>θ</sub></i>(<i>x<sub>t</sub></i>), the <i>x</i><sub>0</sub> that the network
         predicts</label>
-    </div>
+    </div>`;
+  const row = (...controls) => `<div class="ddim-live-row">${controls.join("")}</div>`;
+  const WALK = `
+    ${row(number("seed", "From seed", 5), number("to", "to seed", 1), steps(20))}
+    <div class="ddim-live-row" role="radiogroup" aria-label="Which way">
+      <span>By</span>
+      <label><input name="way" type="radio" value="slerp" checked> slerp, along the shell</label>
+      <label><input name="way" type="radio" value="lerp"> lerp, the straight line</label>
+    </div>`;
+
+  // What a place shows, by its data-view: what the form has, how many pictures stand beside each
+  // other, the columns and rows of digits in each, and what nobody chooses.
+  const VIEWS = {
+    all: { form: ALL, pictures: 2, columns: 4, rows: 4, costs: true },
+    prediction: { form: row(steps(20), number("seed", "First seed", 0)), pictures: 2, columns: 2,
+      rows: 2, n: 4, etas: [0] },
+    family: { form: row(steps(10), number("seed", "Seed", 0)), pictures: 5, columns: 1, rows: 1,
+      n: 1, etas: [0, 0.2, 0.5, 1, "hat"] },
+    walk: { form: WALK, pictures: 1, columns: 5, rows: 3, n: 15 },
+  };
+
+  const BUTTONS = `
     <div class="ddim-live-row">
       <button type="submit" name="sample">Sample</button>
       <button type="button" name="stop" aria-disabled="true">Stop</button>
@@ -78,25 +102,28 @@
     throw new Error(`${label} must be a whole number from ${from} to ${to}, not "${text}".`);
   }
 
-  function settings(form) {
-    const { walk, eta, beside, show, digit, w } = form.elements;
+  function settings(form, view) {
+    const { walk, to, way, eta, beside, show, digit, w } = form.elements;
     // Reading stops at the first wrong field: no other may keep its mark from the last time.
     const wrong = form.querySelectorAll("[aria-invalid=true]");
     for (const field of wrong) field.setAttribute("aria-invalid", "false");
     const S = whole(form, "S", "Steps S", 1, 100);
-    const n = whole(form, "n", "Images", walk.checked ? 2 : 1, 16);
-    const network = digit.value
+    const walking = walk ? walk.checked : Boolean(to);
+    const n = view.n ?? whole(form, "n", "Images", walking ? 2 : 1, 16);
+    const network = digit?.value
       ? { weights: "mnist-labels", label: Number(digit.value), w: Number(w.value) }
       : { weights: "mnist", label: null, w: 1 };
-    const all = { S, n, show: show.value, ...network };
-    if (walk.checked) {
+    const all = { S, n, show: show?.value ?? "x", ...network };
+    if (walking) {
       const from = whole(form, "seed", "From seed", 0, LAST_SEED);
-      const to = whole(form, "to", "To seed", 0, LAST_SEED);
-      return { ...all, runs: [{ eta: 0, order: 1 }], walk: { from, to, n } };
+      const end = whole(form, "to", "To seed", 0, LAST_SEED);
+      const along = { from, to: end, n, way: way?.value ?? "slerp" };
+      return { ...all, runs: [{ eta: 0, order: 1 }], walk: along };
     }
     // Every image has a seed of its own, and the last one must be a seed too.
-    const first = whole(form, "seed", "First seed", 0, LAST_SEED - n + 1);
+    const first = whole(form, "seed", view.n === 1 ? "Seed" : "First seed", 0, LAST_SEED - n + 1);
     const seeds = Array.from({ length: n }, (_, i) => first + i);
+    if (view.etas) return { ...all, runs: view.etas.map((eta) => ({ eta, order: 1 })), seeds };
     const runs = [{ eta: Number(eta.value), order: 1 }];
     const other = BESIDE[beside.value];
     if (other && !(other.order === 1 && other.eta === runs[0].eta)) runs.push(other);
@@ -122,22 +149,32 @@
     return null;
   }
 
-  // How large two pictures beside each other may be in this place; one alone is as large, so that
-  // the place keeps its height. A digit's pixel gets whole pixels of the screen; where that would
-  // leave much of a small place empty, the place is filled and smoothed.
-  function fit(place) {
-    const most = Math.min(LARGEST, (place.clientWidth - 16) / 2 / ACROSS);
+  // How large the pictures beside each other may be in this place; fewer of them are as large, so
+  // that the place keeps its height. A digit's pixel gets whole pixels of the screen; where that
+  // would leave much of a small place empty, the place is filled and smoothed.
+  function fit(place, { pictures, columns, rows }) {
+    const gap = pictures > 2 ? 8 : 16;
+    const width = (place.clientWidth - (pictures - 1) * gap) / pictures;
+    const most = Math.min(LARGEST, width / (columns * DIGIT - 2));
     const dense = window.devicePixelRatio || 1;
     const whole = Math.floor(most * dense) / dense;
-    place.style.setProperty("--ddim-live-side", `${ACROSS * (whole < 2 ? most : whole)}px`);
+    const pixel = whole < 2 ? most : whole;
+    const sizes = { pixel: `${pixel}px`, high: `${pixel * (rows * DIGIT - 2)}px`, gap: `${gap}px`,
+      width: `${width}px` };
+    for (const name in sizes) place.style.setProperty(`--ddim-live-${name}`, sizes[name]);
     place.classList.toggle("ddim-live-smooth", whole < 2);
   }
 
   function enhance(element) {
+    const view = VIEWS[element.dataset.view ?? "all"];
     const stills = document.createElement("div");
     stills.append(...element.childNodes);
     for (const still of stills.children) {
       still.hidden = !still.querySelector("img") && !still.matches("img");
+    }
+    if (!stills.querySelector("img")) {
+      stills.className = "ddim-live-empty";
+      stills.insertAdjacentHTML("beforeend", "<p>Press <i>Sample</i>: the pictures come here.</p>");
     }
     const place = document.createElement("div");
     place.className = "ddim-live-place";
@@ -148,11 +185,11 @@
     // script.
     form.autocomplete = "off";
     form.setAttribute("aria-label", "Live sampler");
-    form.innerHTML = CONTROLS;
+    form.innerHTML = view.form + BUTTONS;
     element.append(place, form);
     element.insertAdjacentHTML("beforeend", PYTHON);
-    fit(place);
-    new ResizeObserver(() => fit(place)).observe(place);
+    fit(place, view);
+    new ResizeObserver(() => fit(place, view)).observe(place);
     const problem = form.querySelector("[role=alert]");
     const tell = (sentence) => {
       problem.textContent = sentence ?? "";
@@ -163,6 +200,7 @@
     // Numbers beside the sliders, and the parts that belong to what is chosen.
     const follow = () => {
       const { eta, etaShown, w, wShown, walk, digit } = form.elements;
+      if (!w) return;
       etaShown.value = eta.value;
       wShown.value = w.value;
       for (const part of form.querySelectorAll("[data-if]")) {
@@ -205,7 +243,7 @@
       if (problem.textContent) return;
       let wanted;
       try {
-        wanted = settings(form);
+        wanted = settings(form, view);
       } catch (error) {
         tell(error.message);
         return;
@@ -214,7 +252,7 @@
       element.ddimResult = undefined;
       try {
         const { Session } = await import(new URL("session.js", here));
-        session ??= new Session(element, place, form, tell);
+        session ??= new Session(element, place, form, view, tell);
         session.start(wanted);
       } catch (error) {
         form.elements.sample.setAttribute("aria-disabled", "false");

@@ -101,11 +101,19 @@ export function slerp(a, b, weight) {
   return a.map((value, i) => forA * value + forB * b[i]);
 }
 
+// The straight line from a (weight 0) to b (weight 1).
+export function lerp(a, b, weight) {
+  return a.map((value, i) => (1 - weight) * value + weight * b[i]);
+}
+
+const WAYS = { slerp, lerp };
+
 // n start points on the way from one seed to another, both ends included.
-export function walkPoints(from, to, n, size) {
+export function walkPoints(from, to, n, size, way = "slerp") {
   const a = randn(new Mt19937(from), size);
   const b = randn(new Mt19937(to), size);
-  return join(Array.from({ length: n }, (_, i) => slerp(a, b, n > 1 ? i / (n - 1) : 0)));
+  const weights = Array.from({ length: n }, (_, i) => (n > 1 ? i / (n - 1) : 0));
+  return join(weights.map((weight) => WAYS[way](a, b, weight)));
 }
 
 function join(images) {

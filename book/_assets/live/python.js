@@ -4,11 +4,13 @@ export function lines({ S, weights, label, w, n, seeds, walk }, { eta, order }, 
   const start = walk
     ? [
         `ends = ddim_lib.noise_from_seeds([${walk.from}, ${walk.to}], model.image_shape)`,
-        `x_T = ddim_lib.slerp(ends[:1], ends[1:], ${i} / ${n - 1})`,
+        walk.way === "lerp"
+          ? `x_T = ends[:1].lerp(ends[1:], ${i} / ${n - 1})`
+          : `x_T = ddim_lib.slerp(ends[:1], ends[1:], ${i} / ${n - 1})`,
       ]
     : [];
   const options = [walk ? "x_T=x_T" : `seeds=[${seeds[i]}]`, `steps=${S}`];
-  if (eta !== 0) options.push(`eta=${eta}`);
+  if (eta !== 0) options.push(`eta=${JSON.stringify(eta)}`);
   if (order !== 1) options.push(`order=${order}`);
   if (label !== null) options.push(`labels=${label}`);
   if (w !== 1) options.push(`guidance=${w}`);

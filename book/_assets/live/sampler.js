@@ -33,9 +33,12 @@ export function extrapolateX0(x0, before, alphaBefore, alphaT, alphaS) {
 }
 
 // One transition to level s (eq. 12). z is not used where alphaS = 1: the last step adds no noise.
+// eta "hat": DDPM with its larger noise, and the old noise as for 1.
 export function step(x0, eps, alphaT, alphaS, eta, z) {
-  const forZ = sigma(alphaT, alphaS, eta);
-  const forEps = Math.sqrt(Math.max(1 - alphaS - forZ ** 2, 0));
+  const hat = eta === "hat";
+  const inside = sigma(alphaT, alphaS, hat ? 1 : eta);
+  const forZ = hat ? Math.sqrt(1 - alphaT / alphaS) : inside;
+  const forEps = Math.sqrt(Math.max(1 - alphaS - inside ** 2, 0));
   const signal = Math.sqrt(alphaS);
   if (alphaS === 1 || eta === 0) return x0.map((value, i) => signal * value + forEps * eps[i]);
   return x0.map((value, i) => signal * value + forEps * eps[i] + forZ * z[i]);

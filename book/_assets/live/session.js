@@ -9,10 +9,10 @@ const RUNTIME = 3.7;
 const NETWORK = 2.3;
 
 export class Session {
-  // place: where the pictures stand, until then its stills. tell: shows a sentence about a problem,
-  // or hides it.
-  constructor(element, place, form, tell) {
-    Object.assign(this, { element, form, tell });
+  // place: where the pictures stand, until then its stills. view: as live.js has it. tell: shows a
+  // sentence about a problem, or hides it.
+  constructor(element, place, form, view, tell) {
+    Object.assign(this, { element, form, view, tell });
     this.id = 0;
     this.worker = null;
     this.loaded = new Set();
@@ -102,8 +102,9 @@ export class Session {
   // The places for this run's pictures, made when the first one has come.
   prepare() {
     this.showing(true);
-    this.grids = this.runs.map((run, at) =>
-      new Grid(run.name, this.wanted, (i) => this.pick(at, i)));
+    this.panels = panels(this.element.dataset.view, this.wanted, this.runs);
+    this.grids = this.panels.map((panel) =>
+      new Grid(panel, this.wanted, this.view, (i) => this.pick(panel.run, i)));
     this.list();
     this.output.firstElementChild.replaceChildren(...this.grids.map((grid) => grid.figure));
   }
@@ -158,16 +159,17 @@ export class Session {
   }
 
   finish() {
-    const { S, n } = this.wanted;
+    const { S } = this.wanted;
+    const n = this.wanted.n * (this.view.etas?.length ?? 1);
     const calls = S * this.callsAStep();
     const seconds = this.runs.reduce((sum, run) => sum + run.seconds, 0);
     const all = calls * this.runs.length;
     this.status.textContent = `Done: ${n} ${n > 1 ? "digits" : "digit"}, S = ${S}, ${all} ` +
       `network ${all > 1 ? "calls" : "call"} in ${seconds.toFixed(2)} s.`;
-    this.runs.forEach((run, i) => this.grids[i].cost(calls, run.seconds));
+    if (this.view.costs) this.runs.forEach((run, i) => this.grids[i].cost(calls, run.seconds));
     this.element.ddimResult = {
       ...this.wanted,
-      shape: [n, 1, 28, 28],
+      shape: [this.wanted.n, 1, 28, 28],
       runs: this.runs.map((run) => ({ ...run, calls, x: run.steps[S].x })),
     };
     this.end();
@@ -240,9 +242,9 @@ export class Session {
 
   draw(index) {
     this.count(index);
-    const { show } = this.wanted;
     this.grids.forEach((grid, i) => {
-      const step = this.runs[i].steps[index];
+      const { run, show = this.wanted.show } = this.panels[i];
+      const step = this.runs[run].steps[index];
       const what = show === "x" ? "x" : "The predicted picture";
       if (step) grid.draw(step[show], `${what} at level ${step.t}`);
     });
@@ -251,5 +253,23 @@ export class Session {
 
 function name({ eta, order }) {
   if (order === 2) return "Order 2, η = 0";
+  if (eta === "hat") return "DDPM, sigma-hat";
   return eta === 0 ? "DDIM, η = 0" : eta === 1 ? "DDPM, η = 1" : `Between, η = ${eta}`;
+}
+
+// The pictures beside each other: of which run, which of its two pictures where the reader has no
+// choice, and what they are called.
+function panels(view, { walk }, runs) {
+  if (view === "prediction") {
+    const title = "<i>f<sub>θ</sub></i>(<i>x<sub>t</sub></i>), predicted";
+    return [
+      { run: 0, show: "x", name: "The walk", title: "<i>x<sub>t</sub></i>, the walk" },
+      { run: 0, show: "x0", name: "The prediction", title },
+    ];
+  }
+  if (view === "walk") return [{ run: 0, name: walk.way }];
+  return runs.map(({ name, eta }, run) => {
+    const title = view !== "family" ? name : eta === "hat" ? "σ̂" : `η = ${eta}`;
+    return { run, name, title };
+  });
 }

@@ -1,6 +1,7 @@
 // The network, in a thread of its own: the page stays free while it computes.
 //
-// In:  {id, weights, label, w, S, runs: [{eta, order}], seeds}, or walk: {from, to, n} for seeds;
+// In:  {id, weights, label, w, S, runs: [{eta, order}], seeds}, or walk: {from, to, n, way} for
+//      seeds, way "slerp" or "lerp";
 //      label null and w 1 for a network without labels; {stop: true}.
 // Out: {type: "loading", loaded, total} in bytes, total null where a server does not tell;
 //      {type: "ready", id, weights}; {type: "done", id};
@@ -125,7 +126,7 @@ async function whole(stream) {
 async function sample({ ask, alpha }, { id, S, runs, seeds, walk, label, w }) {
   const network = asked(ask, label, w);
   const start = walk
-    ? walkPoints(walk.from, walk.to, walk.n, SIZE)
+    ? walkPoints(walk.from, walk.to, walk.n, SIZE, walk.way)
     : startPoints(seeds, SIZE);
   // Every run has its own copy of the same noise.
   const walks = runs.map(({ eta, order }) =>
