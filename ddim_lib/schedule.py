@@ -45,6 +45,8 @@ class Schedule:
             raise TypeError(f"alpha must be a float64 tensor, got {found}")
         if a.ndim != 1 or len(a) < 2:
             raise ValueError(f"alpha must have shape (T+1,) with T >= 1, got {tuple(a.shape)}")
+        if a.is_meta:
+            raise ValueError("alpha must hold numbers, got a tensor on the device meta")
         if not torch.isfinite(a).all():
             raise ValueError("alpha must be finite everywhere; it holds NaN or infinity")
         if a[0] != 1:

@@ -242,7 +242,7 @@ def test_exercises_have_folded_solutions(path):
 @every_chapter
 def test_solutions_use_names_that_the_chapter_has(path, tmp_path):
     """Nobody runs the code of solutions here; a cell that went would leave names behind."""
-    source = "\n".join(cell.source for cell in code_cells(path) if "%pip" not in cell.source)
+    source = "\n".join(plain_code(cell.source) for cell in code_cells(path))
     (text,) = [c.source for c in read(path).cells if "## Exercises" in c.source]
     blocks = re.findall(r"^```python\n(.*?)^```", text.split("## Exercises")[1],
                         re.MULTILINE | re.DOTALL)

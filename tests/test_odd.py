@@ -138,6 +138,8 @@ def test_uint8_levels_are_levels_and_no_mask():
 @pytest.mark.parametrize("call, message", [
     (lambda: drawn(network(), seeds=None, x_T=torch.zeros(0, 1, 8, 8)), "x_T must hold at least"),
     (lambda: drawn(network(), seeds=torch.empty((), device="meta")), "seeds must be a list of"),
+    (lambda: PixelComponents.fit(torch.empty(2, 1, 3, 3, device="meta"), 1),
+     "images must hold numbers, got a tensor on the device meta"),
     (lambda: exact_mean_response(0.5, 0.1, 10**400), "pixels must be .* of 64 bits, got 1000"),
     (lambda: drawn(network(), order=torch.ones(2)), "order must be 1 or 2, got torch.float32 of"),
     (lambda: encode(network(), SCHEDULE, torch.zeros(0, 1, 8, 8)), "x0 must hold at least one"),
@@ -150,7 +152,7 @@ def test_uint8_levels_are_levels_and_no_mask():
     (lambda: mean_response(lambda x, t: x, 5), "shape must be given"),
     (lambda: load_folder(".", 8.0), "resolution must be a whole number"),
     (lambda: load_folder(".", 8, limit=True), "limit must be a whole number"),
-], ids=range(14))
+], ids=range(15))
 def test_what_cannot_be_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -183,7 +183,7 @@ def images(*, numbers: bool = False, **named: Tensor | float) -> None:
                              f"got {tuple(value.shape)}")
 
 
-def batch(name: str, value: Tensor, wait: bool = True) -> None:
+def batch(name: str, value: Tensor, wait: bool = True, meta: bool = True) -> None:
     """Whether an argument is at least one image in floating point, every number finite.
 
     What goes to an eigenvalue solver must be: some of them end the process at a NaN.
@@ -192,12 +192,15 @@ def batch(name: str, value: Tensor, wait: bool = True) -> None:
         name: of the argument, for the error.
         value: what was given, shape (N, ..).
         wait: look at the numbers on other devices than the CPU, too, which waits for them.
+        meta: whether it may lie on the device "meta", without numbers.
 
     Raises:
         TypeError: it is no tensor, or one of whole numbers.
-        ValueError: N is 0, or it holds NaN or infinity.
+        ValueError: N is 0, or it holds NaN or infinity, or no numbers where it must.
     """
     images(**{name: value})
+    if value.is_meta and not meta:
+        raise ValueError(f"{name} must hold numbers, got a tensor on the device meta")
     if not value.ndim or not len(value):
         raise ValueError(f"{name} must hold at least one image, got shape {tuple(value.shape)}")
     if wait or value.device.type == "cpu":
