@@ -99,7 +99,7 @@ class PixelComponents(nn.Module):
     @classmethod
     def fit(cls, images: Tensor, k: int = 60) -> PixelComponents:
         """The k principal components of these images, shape (N, C, H, W), N above k."""
-        arguments.batch("images", images, meta=False)
+        arguments.batch("images", images, meta=False, dims=2)
         k = arguments.whole("k", k)
         flat = images.cpu().flatten(1).double()
         if not 1 <= k < min(flat.shape):

@@ -137,7 +137,7 @@ def _check_eta(eta: float | str, hat: bool = True) -> float | str:
         return eta
     wanted = "a number of at least 0" + ', or "hat"' * hat
     found = arguments.number("eta", eta, wanted)
-    if not 0 <= found < math.inf:
+    if not 0 <= found < 1e100:  # its square is a number
         raise ValueError(f"eta must be {wanted}, got {eta!r}")
     return found
 
@@ -377,6 +377,8 @@ def sample(model: Model, schedule: Schedule, *, steps: int | Sequence[int] = 50,
         for i in range(0, n, batch_size):
             for last in walk(slice(i, i + batch_size)):
                 bar.update(last.t > 0)
+            if last.x.is_meta:
+                raise ValueError("x_T and the model must hold numbers, got the device meta")
             done.append(last.x.cpu())
     pictures = torch.cat(done)
     if not pictures.isfinite().all():  # of other devices, whose every answer would be waited for

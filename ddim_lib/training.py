@@ -79,7 +79,7 @@ def noise_prediction_loss(model: nn.Module, schedule: Schedule, x0: Tensor,
         ValueError: another weight, or mean_weight is below 0; no image; the network's answer has
             not the shape of x0.
     """
-    arguments.batch("x0", x0, wait=False)
+    arguments.batch("x0", x0, wait=False, dims=4)
     mean_weight = _check_mean_weight(mean_weight)
     arguments.choice("weight", weight, LOSS_WEIGHTS)
     return _squared_error(model, schedule, x0, *_drawn(schedule, x0, generator), weight,

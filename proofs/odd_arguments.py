@@ -94,7 +94,8 @@ def calls() -> dict[str, Call]:
             "steps": 3, "seeds": [1, 2], "shape": [1, 2, 2], "spacing": "leading", "eta": 0.5,
             "order": 1, "clip": False, "guidance": 1.0, "batch_size": 2, "autocast": "fp32",
             "device": "cpu"}),
-        "sample, x_T": Call(sample, {"steps": [2, 9], "x_T": x, "seeds": [1, 2], "order": 1}),
+        "sample, x_T": Call(partial(sample, shape=[1, 4, 4]), {
+            "steps": [2, 9], "x_T": x, "seeds": [1, 2], "order": 1}),
         "sample, labels": Call(
             partial(sampling.sample, Labelled(), table, progress=False, steps=2, x_T=x),
             {"labels": [0, 2], "guidance": 2.0}),

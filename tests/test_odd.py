@@ -140,6 +140,11 @@ def test_uint8_levels_are_levels_and_no_mask():
     (lambda: drawn(network(), seeds=torch.empty((), device="meta")), "seeds must be a list of"),
     (lambda: PixelComponents.fit(torch.empty(2, 1, 3, 3, device="meta"), 1),
      "images must hold numbers, got a tensor on the device meta"),
+    (lambda: drawn(lambda x, t: x, seeds=None, x_T=torch.empty(2, 1, 3, 3, device="meta")),
+     "x_T and the model must hold numbers, got the device meta"),
+    (lambda: PixelComponents.fit(torch.ones(2), 1), "images must have at least 2 dimensions"),
+    (lambda: noise_prediction_loss(network(), SCHEDULE, torch.ones(2)), "x0 must have at least 4"),
+    (lambda: drawn(network(), eta=1e200), "eta must be a number"),
     (lambda: exact_mean_response(0.5, 0.1, 10**400), "pixels must be .* of 64 bits, got 1000"),
     (lambda: drawn(network(), order=torch.ones(2)), "order must be 1 or 2, got torch.float32 of"),
     (lambda: encode(network(), SCHEDULE, torch.zeros(0, 1, 8, 8)), "x0 must hold at least one"),
@@ -152,7 +157,7 @@ def test_uint8_levels_are_levels_and_no_mask():
     (lambda: mean_response(lambda x, t: x, 5), "shape must be given"),
     (lambda: load_folder(".", 8.0), "resolution must be a whole number"),
     (lambda: load_folder(".", 8, limit=True), "limit must be a whole number"),
-], ids=range(15))
+], ids=range(19))
 def test_what_cannot_be_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -183,7 +183,8 @@ def images(*, numbers: bool = False, **named: Tensor | float) -> None:
                              f"got {tuple(value.shape)}")
 
 
-def batch(name: str, value: Tensor, wait: bool = True, meta: bool = True) -> None:
+def batch(name: str, value: Tensor, wait: bool = True, meta: bool = True, dims: int = 1
+          ) -> None:
     """Whether an argument is at least one image in floating point, every number finite.
 
     What goes to an eigenvalue solver must be: some of them end the process at a NaN.
@@ -193,15 +194,20 @@ def batch(name: str, value: Tensor, wait: bool = True, meta: bool = True) -> Non
         value: what was given, shape (N, ..).
         wait: look at the numbers on other devices than the CPU, too, which waits for them.
         meta: whether it may lie on the device "meta", without numbers.
+        dims: how many dimensions it has at least.
 
     Raises:
         TypeError: it is no tensor, or one of whole numbers.
-        ValueError: N is 0, or it holds NaN or infinity, or no numbers where it must.
+        ValueError: N or a dimension is missing, N is 0, or it holds NaN or infinity, or no numbers
+            where it must.
     """
     images(**{name: value})
+    if value.ndim < dims:
+        raise ValueError(f"{name} must have at least {dims} dimensions, got shape "
+                         f"{tuple(value.shape)}")
     if value.is_meta and not meta:
         raise ValueError(f"{name} must hold numbers, got a tensor on the device meta")
-    if not value.ndim or not len(value):
+    if not len(value):
         raise ValueError(f"{name} must hold at least one image, got shape {tuple(value.shape)}")
     if wait or value.device.type == "cpu":
         finite(name, value)
