@@ -3,11 +3,13 @@
 A process of its own has no other package: an import of one is an error there.
 """
 
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 from test_project import locked
 
@@ -36,6 +38,17 @@ def run(code: str, folder: Path) -> str:
                           capture_output=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize("target, locks", [
+    ("book", ["requirements-book.lock"]),
+    ("test", ["requirements-book.lock", "requirements.lock"]),
+])
+def test_make_installs_what_a_target_needs_in_a_tree_that_has_nothing(target, locks):
+    done = subprocess.run(["make", "--dry-run", "--always-make", target], cwd=ROOT, text=True,
+                          check=True, capture_output=True)
+    assert re.findall(r"pip install .*-r (\S+)", done.stdout) == locks
+    assert ("-e ." in done.stdout) == (target == "test")
 
 
 def test_extensions_and_scripts_of_the_pages_need_no_more(tmp_path):
