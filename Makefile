@@ -6,9 +6,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 PORT ?= 8000
 PY := .venv/bin/python
+PAGES := .venv/.pages
 READY := .venv/.ready
 VENDOR := book/_assets/vendor/.ready
-MODELS := book/_assets/live/mnist.bin book/_assets/live/mnist-labels.bin
 NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg --nbval-cell-timeout=600
 
 # What looks at sources alone, and what proves the mathematics: no browser, no second process.
@@ -21,10 +21,16 @@ help:  ## this list
 
 setup: $(READY)  ## a virtual environment in .venv with the exact versions of requirements.lock
 
-.venv/.locked: requirements.lock
+# What the pages need comes first, a part of the rest: who only builds them waits for no torch.
+# Python compiles what it imports; pip would compile all, which takes as long as the download.
+$(PAGES): requirements-book.lock
 	@$(PYTHON) scripts/check_python.py
 	@test -x .venv/bin/pip || $(PYTHON) -m venv .venv || \
 	  { echo "No virtual environment could be made. On Debian: apt install python3-venv"; exit 1; }
+	$(PY) -m pip install --disable-pip-version-check --no-compile -r requirements-book.lock
+	@touch $@
+
+.venv/.locked: requirements.lock | $(PAGES)
 	$(PY) -m pip install --disable-pip-version-check -r requirements.lock
 	@touch $@
 
@@ -34,21 +40,16 @@ $(READY): .venv/.locked pyproject.toml
 
 # Scripts that the pages serve themselves: mathematics, widgets, the runtime of the network.
 $(VENDOR): package.json package-lock.json scripts/assets/vendor.py scripts/assets/mathjax_parts.py \
-  scripts/assets/widgets_prelude.js | $(READY)
+  scripts/assets/widgets_prelude.js | $(PAGES)
 	$(PY) -m scripts.assets.vendor
 
-# The networks that sample in the page, without labels and with.
-$(MODELS): book/_assets/live/%.bin: data/weights/%.safetensors scripts/assets/export_onnx.py \
-  ddim_lib/unet.py ddim_lib/schedule.py | $(READY)
-	$(PY) -m scripts.assets.export_onnx $*
-
-book: $(READY) $(VENDOR) $(MODELS)  ## the pages, in _build/html; any warning is an error
+book: $(PAGES) $(VENDOR)  ## the pages, in _build/html; any warning is an error
 	.venv/bin/jupyter-book build . -W -n --keep-going
 
-pdf: $(READY)  ## the whole book as one PDF, in _build/pdf; needs TeX
+pdf: $(PAGES)  ## the whole book as one PDF, in _build/pdf; needs TeX
 	$(PY) scripts/pdf.py
 
-course: $(READY) $(VENDOR) $(MODELS)  ## pages, notebooks and PDF without solutions, in _build/course
+course: $(PAGES) $(VENDOR)  ## pages, notebooks and PDF without solutions, in _build/course
 	$(PY) -m course.edition.build $(if $(REPO),--repo "$(REPO)")
 
 check: $(READY)  ## before a commit, two minutes: lint, notebooks' form, the library's fast tests
@@ -61,7 +62,7 @@ lab: $(READY)  ## the chapters in JupyterLab
 test: $(READY)  ## every test; every chapter runs again and must give what is committed
 	$(PY) -m pytest -n 2 --dist=loadfile $(NBVAL)
 
-links: $(READY) $(VENDOR) $(MODELS)  ## every link of the pages to another host, asked
+links: $(PAGES) $(VENDOR)  ## every link of the pages to another host, asked
 	.venv/bin/jupyter-book build . --builder linkcheck
 
 dist: $(READY)  ## wheel and source archive, in dist; TAG=v1.2.3 must be their version
@@ -91,21 +92,23 @@ grade: $(READY)  ## make grade SUBMISSIONS=folder: points and feedback; the guid
 gradescope: $(READY)  ## a zip for Gradescope's autograder for each assignment, in _build/gradescope
 	$(PY) -m course.grader.gradescope $(if $(COURSE),--course "$(COURSE)") $(OPTIONS)
 
-serve: $(READY)  ## open the built book in a browser
+serve: $(PAGES)  ## open the built book in a browser
 	@test -f _build/html/index.html || { echo "There is no built book yet: make book"; exit 1; }
 	@(sleep 1; $(PY) -m webbrowser -t http://localhost:$(PORT)/ > /dev/null) &
 	@$(PY) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 clean:  ## remove what was built, not the environment
-	rm -rf _build dist node_modules book/_assets/vendor $(MODELS) $(MODELS:.bin=.json)
+	rm -rf _build dist node_modules book/_assets/vendor
 	rm -rf .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 # Pins already in the file stay unless asked: make lock UPGRADE="--upgrade-package pillow".
-lock: $(READY)  ## write requirements.lock anew from pyproject.toml
+COMPILE := $(PY) -m uv pip compile --universal --python-version 3.11 \
+  --no-annotate --no-header --no-emit-index-url --no-emit-find-links
+lock: $(PAGES)  ## write both lock files anew from pyproject.toml
 	$(PY) -m pip install --disable-pip-version-check --quiet uv
-	$(PY) -m uv pip compile --universal --python-version 3.11 --all-extras \
-	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links $(UPGRADE) -o requirements.lock pyproject.toml
+	$(COMPILE) --all-extras --group pages $(UPGRADE) -o requirements.lock pyproject.toml
+	$(COMPILE) --group pages --constraint requirements.lock -o requirements-book.lock
 
 address: $(READY)  ## make address REPO=owner/name: move the project's public address everywhere
 	$(PY) scripts/address.py "$(or $(REPO),$(error say the new address: make address REPO=owner/name))"

@@ -224,7 +224,7 @@ def guide(eps_uncond: Tensor, eps_cond: Tensor, guidance: float) -> Tensor:
         ValueError: their shapes differ, or w is no number.
     """
     arguments.images(numbers=True, eps_uncond=eps_uncond, eps_cond=eps_cond)
-    guidance = arguments.number("guidance", guidance)
+    guidance = float(arguments.number("guidance", guidance))  # torch's whole numbers have 64 bits
     return eps_uncond + guidance * (eps_cond - eps_uncond)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.assets import vendor
+
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "book" / "colophon.md").read_text(encoding="utf-8")
 # | part | version | licence | copyright |
@@ -83,6 +85,15 @@ def test_what_packages_bring_along(part, where):
     package, file, notice = where
     folder = Path(importlib.util.find_spec(package).origin).parent
     assert ROWS[part][0] == re.search(notice, (folder / file).read_text())[1]
+
+
+def test_the_notices_of_the_runtime_are_its_python_package_s():
+    """The pages are built without that package: copies of its texts are committed."""
+    package = Path(importlib.util.find_spec("onnxruntime").origin).parent
+    copies = sorted(vendor.NOTICES.iterdir())
+    assert [copy.name for copy in copies] == ["LICENSE", "ThirdPartyNotices.txt"]
+    for copy in copies:
+        assert copy.read_bytes() == (package / copy.name).read_bytes()
 
 
 def test_jupyter_book_is_the_locked_one():

@@ -14,10 +14,11 @@ import yaml
 from scripts import pdf
 
 ROOT = Path(__file__).resolve().parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, PAGES = SETTINGS["project"], SETTINGS["dependency-groups"]["pages"]
 EXTRAS = PROJECT["optional-dependencies"]
 # A set: what the tests need of the extra "video" is named in both.
-ALL = {*PROJECT["dependencies"], *(r for extra in EXTRAS.values() for r in extra)}
+ALL = {*PROJECT["dependencies"], *PAGES, *(r for extra in EXTRAS.values() for r in extra)}
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
@@ -25,9 +26,9 @@ def name(requirement: str) -> str:
     return re.split(r"[<>=!~;\[ ]", requirement)[0].lower().replace("_", "-")
 
 
-def locked() -> dict[str, list[str]]:
+def locked(file: str = "requirements.lock") -> dict[str, list[str]]:
     pins = {}
-    for line in (ROOT / "requirements.lock").read_text().splitlines():
+    for line in (ROOT / file).read_text().splitlines():
         pin = re.match(r"([\w.-]+)(?:\[[\w,-]+\])?==([\w.+!]+)", line)
         assert pin, f"not an exact pin: {line}"
         pins.setdefault(name(pin[1]), []).append(pin[2])
@@ -45,8 +46,17 @@ def test_every_package_is_locked():
     assert {name(requirement) for requirement in ALL} <= set(locked())
 
 
+def test_the_lock_of_the_pages_is_a_part_of_the_whole_one():
+    """The same versions, so that one environment can hold first these and then all."""
+    pages = locked("requirements-book.lock")
+    assert pages.items() <= locked().items()
+    assert {name(requirement) for requirement in PAGES} <= set(pages)
+    assert not {"torch", "numpy", "onnx", "onnxruntime"} & set(pages)
+
+
 def test_the_lock_names_no_host():
-    text = (ROOT / "requirements.lock").read_text() + (ROOT / "package-lock.json").read_text()
+    text = "".join((ROOT / file).read_text() for file in (
+        "requirements.lock", "requirements-book.lock", "package-lock.json"))
     assert "--index" not in text and "file:" not in text and '"resolved"' not in text
 
 

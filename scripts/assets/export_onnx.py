@@ -1,8 +1,9 @@
 """Write a digit network in the form that the pages run: ONNX, from the shipped weights.
 
-Two files for each network, both made at build time: the network, compressed with gzip
-(book/_assets/live/NAME.bin; no server treats a name in .bin in a way of its own), and the table
-alpha_0..alpha_T beside it (NAME.json).
+Two files for each network, both committed, so that the pages need no torch: the network, compressed
+with gzip (book/_assets/live/NAME.bin; no server treats a name in .bin in a way of its own), and the
+table alpha_0..alpha_T beside it (NAME.json). After a change to the weights, the network or the
+export, run it again; a test compares.
 """
 
 import argparse

@@ -1,7 +1,6 @@
 """Fetch the pinned browser scripts from npm and copy what the pages use to book/_assets/vendor."""
 
 import gzip
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -30,6 +29,8 @@ COPIES = [
 # Servers compress what they know by its name, or don't; so the file is compressed here, and its
 # name means nothing to them.
 ORT = MODULES / "onnxruntime-web" / "dist"
+# The npm package has no text of its licence. These are copies of the Python package's.
+NOTICES = Path(__file__).with_name("onnxruntime")
 
 # Most of the packages name their licence in package.json and ship no text of it.
 LICENSES = """\
@@ -80,10 +81,8 @@ def copy_onnxruntime(target: Path) -> None:
     (target / "ort.js").write_text(script, "utf-8")
     wasm = (ORT / "ort-wasm-simd-threaded.wasm").read_bytes()
     (target / "ort.wasm.bin").write_bytes(gzip.compress(wasm, 9, mtime=0))
-    # The npm package has no text of its licence.
-    package = Path(importlib.util.find_spec("onnxruntime").origin).parent
-    for name in ("LICENSE", "ThirdPartyNotices.txt"):
-        shutil.copyfile(package / name, target / name)
+    for file in NOTICES.iterdir():
+        shutil.copyfile(file, target / file.name)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from ddim_shared import repository
 from ddim_shared.nested import generated
 from sphinx.application import Sphinx
 
-from ddim_api import commands
+from ddim_api import commands, stand_ins
 
 # Types of other projects: this book links to no other host for them. One by one, so that a name of
 # our own that is misspelt stays an error.
@@ -63,6 +63,7 @@ def parameter_lines(app: Sphinx, page: str, template: str, context: dict, doctre
 
 
 def configure(app: Sphinx, config) -> None:
+    stand_ins.load()
     config.linkcode_resolve = source
     config.nitpick_ignore = [*config.nitpick_ignore, *OUTSIDE]
     config.autodoc_member_order = "bysource"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ddim_shared.greek import GREEK
 from ddim_shared.repository import ROOT
-
-from ddim_lib.player.symbols import GREEK
 
 PAGE = ROOT / "book" / "glossary.md"
 ENTRY = re.compile(r"^(\S[^\n]*)\n: (.+(?:\n  .+)*)", re.MULTILINE)

@@ -10,12 +10,11 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ddim_shared.greek import GREEK
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.errors import ConfigError
-
-from ddim_lib.player.symbols import GREEK
 
 CARD = "social_card.png"  # in book/_assets, drawn by scripts/assets/social_card.py
 CARD_SIZE = (1200, 630)

@@ -8,10 +8,9 @@ the excerpt below a result comes from the article alone (search_page.js).
 import re
 import unicodedata
 
+from ddim_shared.greek import GREEK
 from docutils import nodes
 from sphinx.application import Sphinx
-
-from ddim_lib.player.symbols import GREEK
 
 ACCENTED = re.compile(r"\\(hat|bar|tilde)\s*\{?\s*\\?([A-Za-z]+)\}?")
 WORD = re.compile(r"[^\W\d_]+")
