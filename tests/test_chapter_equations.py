@@ -86,7 +86,7 @@ def test_the_chapters_loss_is_the_librarys():
     loop, = ["".join(c["source"]) for c in cells if "# 6. go downhill" in "".join(c["source"])]
     inner, = [n for n in ast.parse(loop).body if isinstance(n, ast.For)]
     lines = [ast.unparse(n) for n in inner.body[1:5]]  # 1. draws the pictures
-    space = {"torch": torch, "schedule": SCHEDULE, "model": model,
+    space = {"torch": torch, "schedule": SCHEDULE, "model": model, "device": "cpu",
              "x0": noise(32, 1, 4, 4).float(), "generator": torch.Generator().manual_seed(3)}
     exec("\n".join(lines), space)
     ours = noise_prediction_loss(model, SCHEDULE, space["x0"], torch.Generator().manual_seed(3))
