@@ -1,6 +1,8 @@
 """What is committed in a notebook, without running it. That it still comes out so: nbval's part."""
 
 import ast
+import base64
+import io
 import re
 import subprocess
 import sys
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from guard import STATE, VIEW
+from PIL import Image
 
 from scripts import address
 from scripts.notebooks import execution
@@ -172,6 +175,17 @@ def test_opens_and_installs_itself_in_colab(path):
 @every_chapter
 def test_is_in_normal_form(path):
     assert execution.in_normal_form(path), "run `make notebooks`"
+
+
+@every_chapter
+def test_figures_have_twice_the_pixels_of_their_size(path):
+    """Sharp on a phone; "retina" says the size beside the picture."""
+    for output in (o for cell in code_cells(path) for o in cell.outputs):
+        if "image/png" in output.get("data", {}):
+            pixels = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"]))).size
+            told = output.metadata["image/png"]
+            for size, wanted in zip(pixels, (told.width, told.height), strict=True):
+                assert abs(size - 2 * wanted) <= 1
 
 
 @every_chapter

@@ -38,6 +38,8 @@ ROLES = [(re.compile(wrong), right) for wrong, right in [
 ]]
 
 
+# The size of a figure of twice the pixels. As attributes, width and height shrink together.
+SIZE = re.compile(r' style="width: (\d+)px; height: (\d+)px;"')
 PAPER = 225  # mean grey level; curves on white lie above 235, pictures below 190
 
 
@@ -54,7 +56,7 @@ def sized(body: str, sources: dict[str, Path]) -> str:
 
     def complete(found: re.Match) -> str:
         nonlocal count
-        tag, name = found[0], unquote(found[1])
+        tag, name = SIZE.sub(r' width="\1" height="\2"', found[0]), unquote(found[1])
         extra = ""
         if name in sources:
             width, height, paper = seen(sources[name])
