@@ -43,6 +43,9 @@ class Elsewhere(torch.Tensor):
     def __init__(self, held):
         self.held = held
 
+    def __format__(self, spec):  # torch's own is for no subclass
+        return format(self.held, spec)
+
     def __reduce_ex__(self, protocol):
         return self.held.__reduce_ex__(protocol)
 

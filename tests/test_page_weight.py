@@ -109,7 +109,7 @@ def test_trimming_changes_no_element(visit, name):  # noqa: F811
     page, _ = visit(name, color_scheme="light", viewport={"width": 1280, "height": 900})
     # A change of colour takes its time.
     page.add_style_tag(content="* { transition: none !important; animation: none !important }")
-    states = [("light", 1280), ("dark", 1280), ("dark", 400)]
+    states = [("light", 1280), ("dark", 400)]
 
     def looks() -> dict:
         found = {}
