@@ -43,8 +43,12 @@ class Elsewhere(torch.Tensor):
     def __init__(self, held):
         self.held = held
 
-    def __format__(self, spec):  # torch's own is for no subclass
+    # torch's own are for no subclass.
+    def __format__(self, spec):
         return format(self.held, spec)
+
+    def tolist(self):
+        return self.held.tolist()
 
     def __reduce_ex__(self, protocol):
         return self.held.__reduce_ex__(protocol)
