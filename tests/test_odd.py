@@ -145,6 +145,7 @@ def test_uint8_levels_are_levels_and_no_mask():
     (lambda: PixelComponents.fit(torch.ones(2), 1), "images must have at least 2 dimensions"),
     (lambda: noise_prediction_loss(network(), SCHEDULE, torch.ones(2)), "x0 must have at least 4"),
     (lambda: drawn(network(), eta=1e200), "eta must be a number"),
+    (lambda: drawn(network(), device=10**400), "device must be one that PyTorch knows"),
     (lambda: exact_mean_response(0.5, 0.1, 10**400), "pixels must be .* of 64 bits, got 1000"),
     (lambda: drawn(network(), order=torch.ones(2)), "order must be 1 or 2, got torch.float32 of"),
     (lambda: encode(network(), SCHEDULE, torch.zeros(0, 1, 8, 8)), "x0 must hold at least one"),
@@ -157,7 +158,7 @@ def test_uint8_levels_are_levels_and_no_mask():
     (lambda: mean_response(lambda x, t: x, 5), "shape must be given"),
     (lambda: load_folder(".", 8.0), "resolution must be a whole number"),
     (lambda: load_folder(".", 8, limit=True), "limit must be a whole number"),
-], ids=range(19))
+], ids=range(20))
 def test_what_cannot_be_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
