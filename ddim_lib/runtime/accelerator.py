@@ -29,7 +29,7 @@ def named(value: object) -> torch.device:
     """
     try:
         found = torch.device(value)
-    except (RuntimeError, TypeError, OverflowError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"device must be one that PyTorch knows, such as cpu or cuda, got "
                          f"{shown(value)}") from error
     if found.type not in ("cpu", "meta", device().type):
