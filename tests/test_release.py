@@ -245,7 +245,7 @@ def test_every_assignment_begins_with_the_same_installing_cell():
 
 
 @pytest.mark.slow
-@every_assignment
+@pytest.mark.parametrize("name", ["noise", "ddim_against_ddpm"])  # the smallest, and the largest
 def test_a_release_alone_in_a_folder_installs_and_runs_to_the_first_answer(name, runtime, tmp_path):
     folder, python, environment = runtime
     notebook = Path(shutil.copy(released(name), tmp_path))
