@@ -99,7 +99,7 @@ class PixelComponents(nn.Module):
     @classmethod
     def fit(cls, images: Tensor, k: int = 60) -> PixelComponents:
         """The k principal components of these images, shape (N, C, H, W), N above k."""
-        arguments.batch("images", images, meta=False, dims=2)
+        arguments.batch("images", images, dims=2)
         k = arguments.whole("k", k)
         flat = images.cpu().flatten(1).double()
         if not 1 <= k < min(flat.shape):
@@ -203,7 +203,7 @@ def confidence(images: Tensor, classifier: DigitClassifier | None = None) -> tup
     Returns:
         on the images' device: labels, int64, shape (N,); probabilities of those labels, shape (N,).
     """
-    arguments.batch("images", images, meta=False)
+    arguments.batch("images", images)
     classifier = classifier or load_classifier(images.device)
     there = device_of(classifier, images.device)
     logits = in_batches(classifier, images.clamp(-1, 1).to(there)).to(images.device)
@@ -225,7 +225,7 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = 3) -> tuple[float
     """
     k = arguments.whole("k", k, 1)
     for name, features in (("real", real), ("generated", generated)):
-        arguments.batch(name, features, meta=False)
+        arguments.batch(name, features)
         if features.ndim != 2 or len(features) <= k:
             raise ValueError(f"{name} must have shape (N, d) with N above k = {k}, got "
                              f"{tuple(features.shape)}")
@@ -316,7 +316,7 @@ class FrechetDistance:
             setattr(self._metric, name, value)
 
     def _add(self, images: Tensor, real: bool) -> None:
-        arguments.batch("reference" if real else "images", images, meta=False)
+        arguments.batch("reference" if real else "images", images)
         if len(images) < 2:
             raise ValueError(f"images must be at least 2 for a covariance, got {len(images)}")
         for part in images.split(500):

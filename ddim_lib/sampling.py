@@ -378,7 +378,7 @@ def sample(model: Model, schedule: Schedule, *, steps: int | Sequence[int] = 50,
             for last in walk(slice(i, i + batch_size)):
                 bar.update(last.t > 0)
             if last.x.is_meta:
-                raise ValueError("x_T and the model must hold numbers, got the device meta")
+                raise ValueError("the model must hold numbers, got one on the device meta")
             done.append(last.x.cpu())
     pictures = torch.cat(done)
     if not pictures.isfinite().all():  # of other devices, whose every answer would be waited for

@@ -7,11 +7,11 @@ are held against other ways to the same number.
 import ast
 import json
 import math
-import re
 from pathlib import Path
 
 import pytest
 import torch
+from test_notebooks import plain_code
 
 import ddim_lib
 from ddim_lib.schedule import linear
@@ -31,7 +31,7 @@ def defined(chapter, *names, **given):
     space = {"torch": torch, "math": math, "ddim_lib": ddim_lib, "schedule": SCHEDULE, **given}
     cells = json.loads((BOOK / f"{chapter}.ipynb").read_text(encoding="utf-8"))["cells"]
     for cell in cells:
-        source = re.sub(r"^(\s*)%.*$", r"\1pass", "".join(cell["source"]), flags=re.MULTILINE)
+        source = plain_code("".join(cell["source"]))
         if cell["cell_type"] != "code":
             continue
         for node in ast.parse(source).body:

@@ -2,7 +2,6 @@
 stays behind; the cells that want a GPU, with few pictures."""
 
 import json
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,13 +9,15 @@ from dataclasses import replace
 import nbformat
 import pytest
 import torch
+from test_notebooks import plain_code
 
 from ddim_lib import datasets, metrics, plotting
 from ddim_lib.presets import PRESETS
 from proofs import device, elsewhere
 from proofs.common import RESULTS, ROOT
+from scripts.notebooks import execution
 
-CHAPTERS = {path.stem[:2]: path for path in device.chapters()}
+CHAPTERS = {path.stem[:2]: path for path in execution.chapters()}
 
 
 def test_every_chapter_was_walked_as_it_is():
@@ -61,8 +62,7 @@ BEFORE = {"03": [], "05": ["distance = FrechetDistance("], "06": ["etas = ["],
 
 
 def wanting(chapter):
-    return [cell for cell in device.cells(CHAPTERS[chapter])
-            if device.GPU in cell["metadata"].get("tags", [])]
+    return [cell for cell in device.cells(CHAPTERS[chapter]) if device.wants_gpu(cell)]
 
 
 def test_these_are_all():
@@ -88,17 +88,17 @@ def test_a_cell_that_wants_a_gpu_says_so_and_runs_there(chapter, monkeypatch, ca
     monkeypatch.setattr(metrics.FrechetDistance, "__call__",
                         lambda self, x: judged.append(len(x)) or distance(self, x))
     monkeypatch.setattr(metrics, "judge", lambda x, *rest: judged.append(len(x)) or judge(x, *rest))
-    code = ["".join(cell["source"]) for cell in device.cells(CHAPTERS[chapter])]
+    code = [cell.source for cell in device.cells(CHAPTERS[chapter])]
     before = [code[1], *(c for begin in BEFORE[chapter] for c in code if begin in c)]
     assert len(before) == 1 + len(BEFORE[chapter])
     cell, = wanting(chapter)
-    source = "".join(cell["source"])
+    source = cell.source
     few = source.replace("range(5000)", "range(3)").replace("range(256)", "range(2)") \
         .replace("steps=50", "steps=2")
     with elsewhere.gpu(monkeypatch) as there:
         space = {"device": there}
         for part in before:
-            exec(re.sub("^%.*$", "", part, flags=re.MULTILINE), space)
+            exec(plain_code(part), space)
         capsys.readouterr()
         judged.clear()
         drawn.clear()

@@ -34,9 +34,11 @@ from ddim_lib import (
 from ddim_lib.datasets import load_folder
 from ddim_lib.datasets.pictures import ENDINGS, FORMATS
 from ddim_lib.metrics import FrechetDistance, PixelComponents, confidence, judge
+from ddim_lib.pixels import to_uint8
 from ddim_lib.player import Curve, play
 from ddim_lib.plotting import curves, show
 from ddim_lib.responses import amplitude_response, exact_mean_response, mean_response
+from ddim_lib.sampling import guide
 from ddim_lib.training import Trainer, TrainingConfig, noise_prediction_loss
 from ddim_lib.weights import read_facts
 from ddim_lib.weights.checkpoints import fill
@@ -127,6 +129,16 @@ def test_a_start_that_is_no_tensor_is_named_whatever_the_model_is(model):
         drawn(model, seeds=None, x_T=itertools.count())
 
 
+def test_a_whole_guidance_of_more_than_64_bits_is_a_number():
+    x = pictures()
+    assert torch.equal(guide(x, x + 1, -2**70), guide(x, x + 1, -2.0**70))
+
+
+def test_grey_levels_have_a_shape_without_numbers():
+    found = to_uint8(torch.empty(2, 1, 3, 3, device="meta"))
+    assert found.dtype == torch.uint8 and found.shape == (2, 1, 3, 3)
+
+
 def test_uint8_levels_are_levels_and_no_mask():
     x, t = pictures(), torch.tensor([0, 1], dtype=torch.uint8)
     assert torch.equal(SCHEDULE.add_noise(x, t, x.flip(0)),
@@ -141,7 +153,8 @@ def test_uint8_levels_are_levels_and_no_mask():
     (lambda: PixelComponents.fit(torch.empty(2, 1, 3, 3, device="meta"), 1),
      "images must hold numbers, got a tensor on the device meta"),
     (lambda: drawn(lambda x, t: x, seeds=None, x_T=torch.empty(2, 1, 3, 3, device="meta")),
-     "x_T and the model must hold numbers, got the device meta"),
+     "x_T must hold numbers, got a tensor on the device meta"),
+    (lambda: drawn(network().to("meta")), "the model must hold numbers, got one on the device"),
     (lambda: PixelComponents.fit(torch.ones(2), 1), "images must have at least 2 dimensions"),
     (lambda: noise_prediction_loss(network(), SCHEDULE, torch.ones(2)), "x0 must have at least 4"),
     (lambda: drawn(network(), eta=1e200), "eta must be a number"),
@@ -158,7 +171,7 @@ def test_uint8_levels_are_levels_and_no_mask():
     (lambda: mean_response(lambda x, t: x, 5), "shape must be given"),
     (lambda: load_folder(".", 8.0), "resolution must be a whole number"),
     (lambda: load_folder(".", 8, limit=True), "limit must be a whole number"),
-], ids=range(20))
+], ids=range(21))
 def test_what_cannot_be_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()

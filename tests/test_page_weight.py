@@ -50,6 +50,10 @@ def test_no_page_asks_for_more_than_its_kind_may(visit, name):  # noqa: F811
             .filter(i => !(+i.getAttribute("width") && +i.getAttribute("height")))
             .map(i => i.outerHTML.slice(0, 120))"""
     ) == []
+    assert page.evaluate(
+        """() => [...document.querySelectorAll("article img[src*='_images/']")]
+            .filter(i => !/\\.svg$/.test(i.src) && i.loading !== "lazy").length"""
+    ) <= 1
 
 
 def test_search_index_and_scripts_come_only_where_they_are_used(visit):  # noqa: F811

@@ -183,8 +183,7 @@ def images(*, numbers: bool = False, **named: Tensor | float) -> None:
                              f"got {tuple(value.shape)}")
 
 
-def batch(name: str, value: Tensor, wait: bool = True, meta: bool = True, dims: int = 1
-          ) -> None:
+def batch(name: str, value: Tensor, wait: bool = True, dims: int = 1) -> None:
     """Whether an argument is at least one image in floating point, every number finite.
 
     What goes to an eigenvalue solver must be: some of them end the process at a NaN.
@@ -193,20 +192,16 @@ def batch(name: str, value: Tensor, wait: bool = True, meta: bool = True, dims: 
         name: of the argument, for the error.
         value: what was given, shape (N, ..).
         wait: look at the numbers on other devices than the CPU, too, which waits for them.
-        meta: whether it may lie on the device "meta", without numbers.
         dims: how many dimensions it has at least.
 
     Raises:
         TypeError: it is no tensor, or one of whole numbers.
-        ValueError: N or a dimension is missing, N is 0, or it holds NaN or infinity, or no numbers
-            where it must.
+        ValueError: N or a dimension is missing, N is 0, or it holds NaN, infinity or no numbers.
     """
     images(**{name: value})
     if value.ndim < dims:
         raise ValueError(f"{name} must have at least {dims} dimensions, got shape "
                          f"{tuple(value.shape)}")
-    if value.is_meta and not meta:
-        raise ValueError(f"{name} must hold numbers, got a tensor on the device meta")
     if not len(value):
         raise ValueError(f"{name} must hold at least one image, got shape {tuple(value.shape)}")
     if wait or value.device.type == "cpu":
@@ -221,11 +216,13 @@ def finite(name: str, value: Tensor) -> None:
         value: the tensor.
 
     Raises:
-        ValueError: it holds NaN or infinity; the message says how many, and where the first is.
-            Tensors on the device "meta" hold nothing.
+        ValueError: it holds NaN or infinity; the message says how many, and where the first is. Or
+            it is on the device "meta" and holds nothing.
     """
+    if value.is_meta:
+        raise ValueError(f"{name} must hold numbers, got a tensor on the device meta")
     fine = value.isfinite()
-    if not value.is_meta and not fine.all():
+    if not fine.all():
         where = (~fine).nonzero()
         raise ValueError(f"{name} must be finite, got NaN or infinity {len(where)} times, first "
                          f"at {tuple(where[0].tolist())}")
