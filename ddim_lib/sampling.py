@@ -378,7 +378,7 @@ def sample(model: Model, schedule: Schedule, *, steps: int | Sequence[int] = 50,
             for last in walk(slice(i, i + batch_size)):
                 bar.update(last.t > 0)
             if last.x.is_meta:
-                raise ValueError("the model must hold numbers, got one on the device meta")
+                raise ValueError("x_T and the model must hold numbers, got the device meta")
             done.append(last.x.cpu())
     pictures = torch.cat(done)
     if not pictures.isfinite().all():  # of other devices, whose every answer would be waited for
@@ -441,7 +441,7 @@ def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequenc
         x at the last level of the subsequence, shape (N, C, H, W), on x0's device.
     """
     arguments.choice("convention", convention, ("source", "destination"))
-    arguments.batch("x0", x0)
+    arguments.batch("x0", x0, meta=True)
     taus = timesteps(schedule, steps, spacing)
     device = _device(model, device, x0)
     network = _network(model, precision.resolve(autocast, device), device,
@@ -487,7 +487,7 @@ def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
 def _check_start(seeds: Sequence[int] | None, x_T: Tensor | None) -> list[int] | None:
     """What a walk starts from: seeds, x_T, or both of one length."""
     if x_T is not None:
-        arguments.batch("x_T", x_T)
+        arguments.batch("x_T", x_T, meta=True)
     if seeds is None:
         if x_T is None:
             raise ValueError("seeds or x_T must be given, got neither")

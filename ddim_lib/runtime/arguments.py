@@ -183,7 +183,8 @@ def images(*, numbers: bool = False, **named: Tensor | float) -> None:
                              f"got {tuple(value.shape)}")
 
 
-def batch(name: str, value: Tensor, wait: bool = True, dims: int = 1) -> None:
+def batch(name: str, value: Tensor, wait: bool = True, meta: bool = False, dims: int = 1
+          ) -> None:
     """Whether an argument is at least one image in floating point, every number finite.
 
     What goes to an eigenvalue solver must be: some of them end the process at a NaN.
@@ -192,6 +193,7 @@ def batch(name: str, value: Tensor, wait: bool = True, dims: int = 1) -> None:
         name: of the argument, for the error.
         value: what was given, shape (N, ..).
         wait: look at the numbers on other devices than the CPU, too, which waits for them.
+        meta: whether it may lie on the device "meta": a walk may go without numbers.
         dims: how many dimensions it has at least.
 
     Raises:
@@ -204,7 +206,7 @@ def batch(name: str, value: Tensor, wait: bool = True, dims: int = 1) -> None:
                          f"{tuple(value.shape)}")
     if not len(value):
         raise ValueError(f"{name} must hold at least one image, got shape {tuple(value.shape)}")
-    if wait or value.device.type == "cpu":
+    if value.device.type == "cpu" or wait and not (meta and value.is_meta):
         finite(name, value)
 
 
