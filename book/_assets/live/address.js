@@ -1,7 +1,8 @@
 // The settings of the form as the end of the page's address, after "#sampler:".
 
 const MARK = "#sampler:";
-const NAMES = ["S", "n", "seed", "to", "eta", "beside", "walk", "way", "digit", "w", "show"];
+const NAMES = ["S", "n", "seed", "to", "eta", "beside", "walk", "way", "digit", "w", "show",
+  "half", "put"];
 
 export function write(form) {
   const all = new FormData(form);

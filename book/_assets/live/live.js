@@ -71,6 +71,8 @@
     family: { form: row(steps(10), number("seed", "Seed", 0)), pictures: 5, columns: 1, rows: 1,
       n: 1, etas: [0, 0.2, 0.5, 1, "hat"] },
     walk: { form: WALK, pictures: 1, columns: 5, rows: 3, n: 15 },
+    fill: { form: row(steps(20), number("seed", "First seed", 8)), pictures: 1, columns: 4, rows: 2,
+      n: 8, etas: [1], pen: true },
   };
 
   const BUTTONS = `
@@ -103,7 +105,8 @@
   }
 
   function settings(form, view) {
-    const { walk, to, way, eta, beside, show, digit, w } = form.elements;
+    const { walk, to, way, eta, beside, show, digit, w, half, put } = form.elements;
+    if (view.pen && !half) throw new Error("The pen did not load. Load the page again.");
     // Reading stops at the first wrong field: no other may keep its mark from the last time.
     const wrong = form.querySelectorAll("[aria-invalid=true]");
     for (const field of wrong) field.setAttribute("aria-invalid", "false");
@@ -123,6 +126,7 @@
     // Every image has a seed of its own, and the last one must be a seed too.
     const first = whole(form, "seed", view.n === 1 ? "Seed" : "First seed", 0, LAST_SEED - n + 1);
     const seeds = Array.from({ length: n }, (_, i) => first + i);
+    if (half) Object.assign(all, { half: half.value, clean: put.value === "clean" });
     if (view.etas) return { ...all, runs: view.etas.map((eta) => ({ eta, order: 1 })), seeds };
     const runs = [{ eta: Number(eta.value), order: 1 }];
     const other = BESIDE[beside.value];
@@ -210,13 +214,17 @@
       w.closest("span").style.visibility = digit.value ? "" : "hidden";
     };
     follow();
+    const pen = view.pen && !obstacle() && import(new URL("pen.js", here)).then(
+      ({ Pen }) => new Pen(form), () => null);
     // A link to somebody's settings: #sampler:S=10&n=16 and so on.
     const setFromAddress = async () => {
       if (!location.hash.startsWith("#sampler:") || obstacle()) return;
       try {
         const { read } = await import(new URL("address.js", here));
+        const drawn = await pen;
         tell(read(form, location.hash));
         follow();
+        if (drawn) drawn.show();
         element.scrollIntoView();
       } catch (error) {
         tell(`The address's settings could not be read (${error.message}).`);

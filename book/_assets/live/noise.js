@@ -88,6 +88,12 @@ export function stepNoise(seeds, size) {
   return () => join(generators.map((generator) => randn(generator, size)));
 }
 
+// The one source of `fill_in` in chapter 9: noise of all images at once.
+export function fillNoise(first, size) {
+  const generator = new Mt19937(10 ** 6 + first);
+  return () => randn(generator, size);
+}
+
 // Spherical interpolation from a (weight 0) to b (weight 1).
 export function slerp(a, b, weight) {
   const dot = (x, y) => x.reduce((sum, value, i) => sum + value * y[i], 0);

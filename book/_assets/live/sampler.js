@@ -18,6 +18,13 @@ export function predictX0(x, eps, alphaT) {
   return x.map((value, i) => (value - noise * eps[i]) / signal);
 }
 
+// x_t from a picture and its noise (eq. 1).
+export function addNoise(x0, eps, alphaT) {
+  const noise = Math.sqrt(1 - alphaT);
+  const signal = Math.sqrt(alphaT);
+  return x0.map((value, i) => signal * value + noise * eps[i]);
+}
+
 // The noise of x_t, were x0 its picture: the same equation, solved for eps.
 export function noiseIn(x, x0, alphaT) {
   const noise = Math.sqrt(1 - alphaT);
@@ -70,5 +77,23 @@ export async function* sampleSteps({ network, alpha, S, eta, order, start, noise
     }
     before = { x0, alpha: alpha[t] };
   }
+  yield { t: 0, x, x0: x };
+}
+
+// Filling in, as `fill_in` of chapter 9: before each call the known pixels are put back, with the
+// noise of level t or clean. Yields as sampleSteps.
+//   picture: x_0 where it is known. known: by the place of a pixel, whether it is.
+//   noise: a source of noise of the shape of x.
+export async function* fillSteps({ network, alpha, S, eta, start, picture, known, clean, noise }) {
+  const put = (given, x) => x.map((value, i) => (known(i) ? given[i] : value));
+  let x = start;
+  for (const [t, s] of pairs(alpha.length - 1, S)) {
+    x = put(clean ? picture : addNoise(picture, noise(), alpha[t]), x);
+    const eps = await network(x, t);
+    const x0 = predictX0(x, eps, alpha[t]);
+    yield { t, x, x0 };
+    x = step(x0, eps, alpha[t], alpha[s], eta, noise());
+  }
+  x = put(picture, x);
   yield { t: 0, x, x0: x };
 }

@@ -268,6 +268,7 @@ function panels(view, { walk }, runs) {
     ];
   }
   if (view === "walk") return [{ run: 0, name: walk.way }];
+  if (view === "fill") return [{ run: 0, name: "Completed", title: "Completed, η = 1" }];
   return runs.map(({ name, eta }, run) => {
     const title = view !== "family" ? name : eta === "hat" ? "σ̂" : `η = ${eta}`;
     return { run, name, title };

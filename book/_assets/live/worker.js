@@ -2,14 +2,16 @@
 //
 // In:  {id, weights, label, w, S, runs: [{eta, order}], seeds}, or walk: {from, to, n, way} for
 //      seeds, way "slerp" or "lerp";
-//      label null and w 1 for a network without labels; {stop: true}.
+//      label null and w 1 for a network without labels; half, the upper half of a digit as half.js
+//      writes it, and clean, where one is to be filled in; {stop: true}.
 // Out: {type: "loading", loaded, total} in bytes, total null where a server does not tell;
 //      {type: "ready", id, weights}; {type: "done", id};
 //      {type: "step", id, run, t, x, x0, seconds} for each run and step;
 //      {type: "error", id, message, lost}, lost: whether no network can be asked any more.
 
-import { guide, sampleSteps } from "./sampler.js";
-import { startPoints, stepNoise, walkPoints } from "./noise.js";
+import { HIGH, WIDE, read } from "./half.js";
+import { fillNoise, startPoints, stepNoise, walkPoints } from "./noise.js";
+import { fillSteps, guide, sampleSteps } from "./sampler.js";
 
 const SIDE = 28;
 const SIZE = SIDE * SIDE;
@@ -123,15 +125,29 @@ async function whole(stream) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-async function sample({ ask, alpha }, { id, S, runs, seeds, walk, label, w }) {
+// The half in each of n pictures, in [-1, 1] as `ddim_lib.pixels` has it; the rest is not known.
+function pictures(half, n) {
+  const all = new Float32Array(n * SIZE);
+  const given = Float32Array.from(read(half), (grey) => grey / 127.5 - 1);
+  for (let i = 0; i < n; i++) all.set(given, i * SIZE);
+  return all;
+}
+
+const known = (i) => i % SIZE < WIDE * HIGH;
+
+async function sample({ ask, alpha }, wanted) {
+  const { id, S, runs, seeds, walk, half, clean, label, w } = wanted;
   const network = asked(ask, label, w);
   const start = walk
     ? walkPoints(walk.from, walk.to, walk.n, SIZE, walk.way)
     : startPoints(seeds, SIZE);
   // Every run has its own copy of the same noise.
-  const walks = runs.map(({ eta, order }) =>
-    sampleSteps({ network, alpha, S, eta, order, start, noise: seeds && stepNoise(seeds, SIZE) }),
-  );
+  const walks = runs.map(({ eta, order }) => {
+    const all = { network, alpha, S, eta, order, start };
+    if (!half) return sampleSteps({ ...all, noise: seeds && stepNoise(seeds, SIZE) });
+    const noise = fillNoise(seeds[0], start.length);
+    return fillSteps({ ...all, picture: pictures(half, seeds.length), known, clean, noise });
+  });
   for (let step = 0; step <= S; step++) {
     for (const [run, steps] of walks.entries()) {
       // A turn of the event loop, so that a new message is heard.
