@@ -16,6 +16,7 @@ from ddim_lib.presets import PRESETS
 from proofs import device, elsewhere
 from proofs.common import RESULTS, ROOT
 from scripts.notebooks import execution
+from scripts.notebooks.normal_form import read
 
 CHAPTERS = {path.stem[:2]: path for path in execution.chapters()}
 
@@ -110,3 +111,26 @@ def test_a_cell_that_wants_a_gpu_says_so_and_runs_there(chapter, monkeypatch, ca
     wanted = {"03": ([16], []), "05": ([], [3] * 4), "06": ([], [3] * 5 + [3] * 15),
               "07": ([], [3] * 4 + [3] * 12), "10": ([2, 2], [])}[chapter]
     assert drawn == wanted[0] and sorted(judged) == sorted(wanted[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "there"), [("learning_the_noise", {"model", "average"}),
+                                             ("ddim_against_ddpm", {"model", "artist"})])
+def test_an_assignment_s_own_runs_follow_the_device_and_colab_is_asked_for_one(name, there,
+                                                                               monkeypatch):
+    """With the solutions, as a grader runs them: each cell, those that check answers too."""
+    monkeypatch.setenv("DDIM_GRADING", "1")
+    monkeypatch.setattr(plotting, "show", lambda x, **options: None)
+    monkeypatch.setattr(plotting, "curves", lambda *lines, **options: None)
+    source = ROOT / "course" / "source" / name / f"{name}.ipynb"
+    space = {}
+    with elsewhere.gpu(monkeypatch):
+        for cell in device.cells(source):
+            if "%pip" not in cell.source and "checks.pack(" not in cell.source:
+                exec(cell.source, space)
+    networks = {name: value for name, value in space.items()
+                if isinstance(value, torch.nn.Module) and not name.startswith("_")}
+    assert there <= {name for name, network in networks.items()
+                     if all(isinstance(p, elsewhere.Elsewhere) for p in network.parameters())}
+    released = read(ROOT / "book" / "assignments" / source.name)
+    assert released.metadata.accelerator == "GPU" and released.metadata.colab.gpuType == "T4"
