@@ -2,13 +2,16 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import load_file
 from test_cli_train import assert_error, files, small_disk
@@ -392,6 +395,35 @@ def test_weights_go_to_diffusers_and_back(ddim, tmp_path):
         torch.testing.assert_close(again(x, 7), model(x, 7), rtol=0, atol=tolerance)
     assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * (
         tmp_path / "back.safetensors").stat().st_size
+
+
+@pytest.mark.slow
+def test_a_folder_for_a_hub_for_each_network(ddim):
+    code, out, err = ddim("weights", "hub", "models")
+    assert code == 0, err
+    assert sorted(out.split()) == sorted(str(Path("models") / name) for name in available())
+    assert_error(ddim("weights", "hub", "models"), "OUT", "must be new or empty")
+    for name in available():
+        card = (Path("models") / name / "README.md").read_text("utf-8")
+        _, facts, text = card.split("---\n", 2)
+        facts = yaml.safe_load(facts)
+        ours = name == "mnist-labels"
+        assert facts["library_name"] == ("ddim-lib" if ours else "diffusers")
+        assert facts["license"] == "mit" and f"# {name}\n" in text
+        assert (Path("models") / name / f"{name}.safetensors").is_file() == ours
+    code = re.search("```python\n(.*?)```", card_of("mnist"), re.S)[1]
+    space = {}
+    exec(code.replace('"mnist"', '"models/mnist"').replace("steps=20", "steps=2"), space)
+    assert space["pipeline"].unet.config.sample_size == 28
+    code = re.search("```python\n(.*?)```", card_of("mnist-labels"), re.S)[1]
+    exec(code.replace("mnist-labels.s", "models/mnist-labels/mnist-labels.s")
+         .replace("steps=20", "steps=2"), space)
+    assert space["x"].shape == (10, 1, 28, 28)
+
+
+def card_of(name):
+    return (Path("models") / name / "README.md").read_text("utf-8")
+
 
 
 def test_a_checkpoint_in_the_original_names_becomes_ours(ddim, tmp_path):

@@ -13,7 +13,7 @@ from ddim_lib.cli import main
 README = Path(__file__).resolve().parent.parent / "README.md"
 # In this order: the later ones read what train has written.
 PAGES = ([], ["train"], ["sample"], ["interpolate"], ["encode"], ["evaluate"], ["weights", "list"],
-         ["weights", "info"], ["weights", "convert"])
+         ["weights", "info"], ["weights", "convert"], ["weights", "hub"])
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import click
@@ -140,6 +141,65 @@ def convert(source, target, half, raw, config):
     click.echo(f"{target}: {sum(p.numel() for p in model.parameters()):,} parameters, pictures "
                f"of shape {model.image_shape}, {schedule.name} schedule, predicts "
                f"{model.config.prediction_type}")
+
+
+@weights.command()
+@click.argument("target", type=click.Path(path_type=Path), metavar="OUT")
+def hub(target):
+    """Write the networks that ship as folders for a model hub.
+
+    OUT is a new or empty folder. Each network gets a folder in it: its card, and the files by
+    which diffusers reads it, or this library's file where diffusers has no such network.
+
+    \b
+    Examples:
+      ddim weights hub models
+    """
+    prepare("OUT", [target])
+    with blaming("OUT"):
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise ValueError(f"must be new or empty, {target} is neither")
+    for name in available():
+        folder, path = target / name, shipped(name)
+        with writing("OUT", target):
+            model, schedule = ddim_lib.load_weights(path)
+            if model.config.classes:
+                folder.mkdir(parents=True)
+                shutil.copy(path, folder)
+            else:
+                write_diffusers(folder, model, schedule)
+            card = path.with_suffix(".md").read_text(encoding="utf-8")
+            usage = LABELLED if model.config.classes else PLAIN
+            (folder / "README.md").write_text(usage.format(name=name) + card, encoding="utf-8")
+        click.echo(folder)
+
+
+FACTS = """\
+---
+library_name: {library}
+pipeline_tag: unconditional-image-generation
+license: mit
+tags: [ddim, ddpm]
+---
+
+```python
+"""
+PLAIN = FACTS.format(library="diffusers") + """\
+from diffusers import DDIMPipeline
+
+pipeline = DDIMPipeline.from_pretrained("{name}")  # this folder, or where it was uploaded
+pipeline(num_inference_steps=20).images[0]
+```
+
+"""
+LABELLED = FACTS.format(library="ddim-lib") + """\
+import ddim_lib
+
+model, schedule = ddim_lib.load_weights("{name}.safetensors")
+x = ddim_lib.sample(model, schedule, seeds=range(10), steps=20, labels=list(range(10)), guidance=2)
+```
+
+"""
 
 
 def told_network(told: str | None) -> ddim_lib.UNetConfig | None:
