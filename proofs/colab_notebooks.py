@@ -26,7 +26,7 @@ COMPLAINT = re.compile(r"(?:ERROR|error|fatal):[^\n]*")
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 # A slider whose pictures the kernel moves, as with the ipywidgets of Colab.
 SLIDERS = """\
-for _box in [w for w in list(Out.values()) if type(w).__name__ == "VBox"]:
+for _box in [w for w in list(Out.values()) if "VBox" in [c.__name__ for c in type(w).__mro__]]:
     _slider, _shown = _box.children[:2]
     if hasattr(_shown, "value"):
         _seen = set()
