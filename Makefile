@@ -14,7 +14,7 @@ NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg --
 # What looks at sources alone, and what proves the mathematics: no browser, no second process.
 FAST := notebooks release evidence glossary equation_page chapter_equations reference_pages alt project imports address \
   shipped schedule sampling ode properties metrics weights why family
-.PHONY: help setup book pdf course check lab test links dist proof bench notebooks release grade gradescope serve clean lock address
+.PHONY: help setup book pdf course check lab test links next dist proof bench notebooks release grade gradescope serve clean lock address
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -73,6 +73,17 @@ test: $(READY)  ## every test; every chapter runs again and must give what is co
 
 links: $(PAGES) $(VENDOR)  ## every link of the pages to another host, asked
 	.venv/bin/jupyter-book build . --builder linkcheck
+
+# Jupyter Book 1 holds Sphinx below 8. Here the configuration that it makes is read by the newest, with the newest of
+# all that requirements-book.lock names.
+next: $(PAGES) $(VENDOR)  ## the pages with the newest Sphinx, in _build/next/html, to see what will change
+	rm -rf _build/next
+	$(PYTHON) -m venv _build/next
+	_build/next/bin/python -m pip install --disable-pip-version-check --quiet 'sphinx>=9' \
+	  $$(sed -E '/^(jupyter-book|sphinx)==/d; s/[=; ].*//' requirements-book.lock)
+	_build/next/bin/python -m pip install --disable-pip-version-check --quiet --no-deps $$(grep -o '^jupyter-book==[^ ;]*' requirements-book.lock)
+	.venv/bin/jupyter-book config sphinx .
+	trap 'rm conf.py' EXIT; PYTHONPATH=book/_ext:. _build/next/bin/sphinx-build -W -n --keep-going . _build/next/html
 
 dist: $(READY)  ## wheel and source archive, in dist; TAG=v1.2.3 must be their version
 	@version=v$$($(PY) -c "import ddim_lib; print(ddim_lib.__version__)"); test "$(or $(TAG),$$version)" = "$$version" || \

@@ -27,7 +27,7 @@ INSTALL = """\
 try:
     import ddim_lib
 except ModuleNotFoundError:
-    %pip install -q "ddim-lib[train] @ git+https://github.com/{}"
+    %pip install -q "{}"
 """
 # Lines that tell nothing: what every answer may need.
 TRIVIAL = re.compile(
@@ -96,6 +96,7 @@ def said(notebook) -> str:
 def faults(assignment: assignments.Assignment, repository: str) -> list[str]:
     """What is wrong with a release, a line each."""
     notebook, name = assignment.release, assignment.name
+    install = INSTALL.format(address.requirement(ROOT)).strip()
     found = told(assignment, said(notebook))
     for mark in ("SOLUTION", "HIDDEN TESTS"):
         if f"BEGIN {mark}" in said(notebook) or f"END {mark}" in said(notebook):
@@ -103,7 +104,7 @@ def faults(assignment: assignments.Assignment, repository: str) -> list[str]:
     if re.search(r"\bRUBRIC\b", said(notebook)):
         found.append(f"{name}: a RUBRIC stands in the release")
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    if not code or code[0].source.strip() != INSTALL.format(repository).strip():
+    if not code or code[0].source.strip() != install:
         found.append(f"{name}: the first code cell is not the one that installs the library")
     link = f"https://colab.research.google.com/github/{repository}/blob/main/{PLACE}/{name}.ipynb"
     first_text = next((c.source for c in notebook.cells if c.cell_type == "markdown"), "")

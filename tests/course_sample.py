@@ -88,7 +88,7 @@ def source() -> nbformat.NotebookNode:
     notebook = nbformat.v4.new_notebook()
     notebook.cells = [
         text(TITLE),
-        nbformat.v4.new_code_cell(INSTALL.format(REPOSITORY).strip()),
+        nbformat.v4.new_code_cell(INSTALL.format(address.requirement(ROOT)).strip()),
         locked("setup", SETUP),
         text("## Squares"),
         answer("square", SQUARE),

@@ -82,6 +82,27 @@ def test_moving_leaves_no_trace(tmp_path):
         assert (tmp_path / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
 
 
+def test_one_switch_lets_every_first_cell_install_from_pypi(tmp_path):
+    for path in address.texts(ROOT):
+        place = tmp_path / path.relative_to(ROOT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+    old = address.requirement(tmp_path)
+    changed = {path.relative_to(tmp_path) for path in address.publish(tmp_path)}
+    notebooks = {path.relative_to(ROOT) for part in ("book", "course/source")
+                 for path in (ROOT / part).rglob("*.ipynb")}
+    assert changed >= notebooks | {Path("README.md"), Path("pyproject.toml")}
+    assert address.requirement(tmp_path) == "ddim-lib[train]"
+    for path in address.texts(tmp_path):
+        assert old not in path.read_text(encoding="utf-8"), path
+    first = json.loads((tmp_path / "book" / "01_noising.ipynb").read_text())["cells"][1]["source"]
+    assert first[-1].endswith('%pip install -q "ddim-lib[train]"')
+    # The address moves as before, and a second time nothing changes.
+    assert address.publish(tmp_path) == []
+    address.move(tmp_path, ELSEWHERE)
+    assert address.configured(tmp_path) == ELSEWHERE
+
+
 @pytest.mark.parametrize("wrong", ["", "name", "a/b/c", "https://github.com/a/b", "a b/c"])
 def test_an_address_that_is_none_is_refused(tmp_path, wrong):
     with pytest.raises(ValueError, match="owner/name"):

@@ -35,7 +35,7 @@ INSTALL = """\
 try:
     import ddim_lib
 except ModuleNotFoundError:
-    %pip install -q "ddim-lib[train] @ git+https://github.com/{}"
+    %pip install -q "{}"
 """
 
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
@@ -169,7 +169,7 @@ def test_opens_and_installs_itself_in_colab(path):
     first_text = next(c for c in notebook.cells if c.cell_type == "markdown").source
     link = f"https://colab.research.google.com/github/{repository}/blob/main/book/{path.name}"
     assert f"]({link})" in first_text
-    assert code_cells(path)[0].source.strip() == INSTALL.format(repository).strip()
+    assert code_cells(path)[0].source.strip() == INSTALL.format(address.requirement(ROOT)).strip()
 
 
 @every_chapter

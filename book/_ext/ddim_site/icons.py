@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 CREDIT = "/*! Icons: Font Awesome Free, CC BY 4.0, https://fontawesome.com/license/free */"
 STYLES = re.compile(r"fa|fas|fab|far|fa-solid|fa-brands|fa-regular")
-SIZES = {"fa-lg": "font-size:1.25em;line-height:.05em;vertical-align:-.075em"}
+SIZES = {"fa-lg": "font-size:1.25em;line-height:.05em;vertical-align:-.075em",
+         "fa-fw": "width:1.25em"}
 ANY = ":is(.fas,.fab,.far,.fa-solid,.fa-brands,.fa-regular)"
 # The script lists the packs in this order; names in it are unique within a pack.
 PACKS = {"brands": 0, "regular": 1, "solid": 2}
