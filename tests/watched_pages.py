@@ -6,7 +6,8 @@ from pathlib import Path
 
 from test_pages import Quiet
 
-# What asks another host is stopped by the browser, in the page and in its workers.
+# The browser stops what asks another host. Of a worker WebKit tells nothing then, but the worker
+# lacks what it asked for.
 OWN = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 RECORDER = b"""<script>window.faults = [];
     for (const [kind, told] of Object.entries({
