@@ -130,8 +130,9 @@ def test_a_player_moves_under_the_keyboard(webkit, opened):
 
 def test_search_finds_a_chapter(webkit, opened):
     faults = opened("search.html?q=slerp")
-    until(lambda: count(webkit, RESULT))
-    assert count(webkit, f"{RESULT} a[href*='08_latent_space.html']") > 0
+    found = f"{RESULT} a[href*='08_latent_space.html']"
+    until(lambda: count(webkit, found))
+    assert count(webkit, found) > 0
     assert faults() == []
 
 
