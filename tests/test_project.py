@@ -94,7 +94,8 @@ TEX = ["sudo apt-get update",
 ALLOWED = {
     "book": TEX, "release": [*TEX, 'gh release create "$GITHUB_REF_NAME" made/* '
                              '--title "$GITHUB_REF_NAME" --generate-notes'],
-    "tests": ["sudo apt-get update", "sudo apt-get install -y --no-install-recommends bubblewrap",
+    "tests": ["sudo apt-get update", "sudo apt-get install -y --no-install-recommends bubblewrap "
+              "webkit2gtk-driver xvfb",
               "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
               "python -m pip install uv",
               "uv pip install --system --resolution ${{ matrix.resolution }} -e "

@@ -47,6 +47,14 @@ def test_search_counts_pages_and_shows_few_entries_of_each(visit):  # noqa: F811
     assert max(map(pages.count, pages)) <= 3
 
 
+@pytest.mark.parametrize("words", ["slerp", "eta"])
+def test_what_is_found_does_not_scroll_sideways(visit, words):  # noqa: F811
+    page, _ = visit(f"search.html?q={words}", viewport={"width": 320, "height": 800})
+    page.get_by_text("Search finished").wait_for()
+    page.locator(f"{RESULT} .context").last.wait_for()
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 320
+
+
 @pytest.mark.parametrize("name", ["search.html", "book/notation.html"])
 def test_the_magnifier_lies_beside_what_is_typed(visit, name):  # noqa: F811
     page, _ = visit(name)
