@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 import warnings
 from datetime import date
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from proofs import colab_notebooks, colab_runtime
+from proofs import colab_compare, colab_notebooks, colab_runtime
 from proofs.colab_runtime import public
 from proofs.common import RESULTS, Failed
 from scripts import address
@@ -181,3 +182,13 @@ def test_the_first_cell_of_a_chapter_is_the_one_that_is_redirected():
     for path in committed():
         first = next(c for c in read(path).cells if c.cell_type == "code")
         assert f"git+{REPOSITORY}\"" in first.source, path
+
+
+def test_a_notebook_brought_from_colab_is_compared(tmp_path, monkeypatch, capsys):
+    chapter = committed()[0]
+    mine = tmp_path / "run.ipynb"
+    mine.write_text(chapter.read_text("utf-8").replace("from -1.0 to 1.0", "from -1.0 to 3.0"))
+    monkeypatch.setattr(sys, "argv", ["colab_compare", str(mine), str(chapter)])
+    colab_compare.main()
+    assert "1 of 6 numbers, most of all 3; committed 1\n" in (said := capsys.readouterr().out)
+    assert said.endswith(" cells with outputs compared, 1 differences\n")

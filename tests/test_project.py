@@ -123,7 +123,8 @@ def test_workflows_call_make_and_little_else(path):
     for job in workflow["jobs"].values():
         for step in job["steps"]:
             assert "run" in step or re.fullmatch(
-                r"actions/[\w-]+@v\d+|pypa/gh-action-pypi-publish@release/v1", step["uses"])
+                r"actions/[\w-]+@v\d+|pypa/gh-action-pypi-publish@release/v1"
+                r"|mamba-org/setup-micromamba@v\d+", step["uses"])
 
 
 LINT = """
