@@ -4,7 +4,7 @@ import re
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from ddim_site import icons, stylesheet
+from ddim_site import icons, styles, stylesheet
 from test_pages import PAGES, SITE, address, browser, visit  # noqa: F401
 
 CHAPTERS = [name for name in PAGES if re.search(r"/\d\d_", name)]
@@ -89,7 +89,8 @@ def untrimmed() -> str:
     text = "".join(map(whole, re.match(r"/\* From ([^*]+) \*/", sheet)[1].split(", ")))
     assert "@import" not in text
     names = {re.sub(r"\\(.)", r"\1", n) for n in re.findall(r"[.#]((?:[\w-]|\\.)+)", text)}
-    text = stylesheet.trim(text, names, re.compile(r"fa|fas|fab|far|fa-.+"))
+    variables = set(re.findall(r"--[\w-]+", text))
+    text = stylesheet.trim(text, names, variables, styles.FONT_AWESOME)
     assert len(text) > 2 * len(sheet)
     return text + sheet[sheet.index(icons.CREDIT):]
 

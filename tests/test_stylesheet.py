@@ -1,55 +1,58 @@
 """The pages' style sheet: what the trimming drops and, above all, what it keeps."""
 
-import re
+import subprocess
 
 import pytest
 from ddim_site import icons, stylesheet
 
-
-@pytest.mark.parametrize(("css", "left"), [
-    (".a{x:1}.b{x:2}", ".a{x:1}"),
-    (".a,.b{x:1}", ".a{x:1}"),
-    (".a .b,.a>p{x:1}", ".a>p{x:1}"),
-    ("#a{x:1}#b{x:2}", "#a{x:1}"),
-    ("table>:not(.b){x:1}", "table>:not(.b){x:1}"),
-    (".a:is(.b,.c){x:1}", ".a:is(.b,.c){x:1}"),
-    ("[data-x=\".b\"]{x:1}", "[data-x=\".b\"]{x:1}"),
-    (".a:before{content:\"}.b{\"}", ".a:before{content:\"}.b{\"}"),
-    (".a{background:url(x;y)}", ".a{background:url(x;y)}"),
-    ("@media print{.b{x:1}}", ""),
-    ("@media print{.b{x:1}.a{x:1}}", "@media print{.a{x:1}}"),
-    ("@media print{@supports (x:y){.a{x:1}.b{x:1}}}",
-     "@media print{@supports (x:y){.a{x:1}}}"),
-    ("@keyframes b{0%{x:1}to{x:2}}", "@keyframes b{0%{x:1}to{x:2}}"),
-    ("@font-face{font-family:b}", "@font-face{font-family:b}"),
-    ("/* no .a */.a{x:1}", ".a{x:1}"),
-    ("/*! MIT */.b{x:1}", "/*! MIT */"),
-    ("@charset \"UTF-8\";.a{x:1}", ".a{x:1}"),
-    (r".a\:b{x:1}.a{x:2}", ".a{x:2}"),
-])
-def test_rules_without_an_element_go_and_all_others_stay(css, left):
-    assert stylesheet.trim(css, {"a"}) == left
-
-
-def test_a_rule_for_icons_alone_goes_and_one_for_their_place_stays():
-    fa = re.compile(r"fa-.+")
-    css = ".fa-sun{x:1}.a .fa-sun{x:2}i{x:3}"
-    assert stylesheet.trim(css, {"a", "fa-sun"}, fa) == ".a .fa-sun{x:2}i{x:3}"
-
-
-@pytest.mark.parametrize("css", [".a{x:1", ".a{x:1}}"])
-def test_a_sheet_that_is_cut_off_is_an_error(css):
-    with pytest.raises(ValueError, match="style sheet"):
-        stylesheet.trim(css, {"a"})
+CSS = """/*! MIT */
+/* no .a */
+.a { x: 1 }
+.b { x: 2 }
+.a, .b { x: 3 }
+.a .b { x: 4 }
+#a { x: 5 }
+table > :not(.b) { x: 6 }
+[data-x=".b"] { x: 7 }
+.a:before { content: "}.b{" }
+:focus-visible { x: 8 }
+@media print { .b { x: 9 } .a { animation: used 1s } }
+@keyframes used { to { x: 1 } }
+@keyframes not { to { x: 1 } }
+:root { --one: rgba(var(--two), .5); --two: 1; --three: 2; --js: 3 }
+.a { x: var(--one) }
+.fa-sun { x: 10 }
+.fa-sun:before, .a .fa-sun { x: 11 }"""
+LEFT = """/*! MIT */
+.a { x: 1 }
+.a { x: 3 }
+#a { x: 5 }
+table > :not(.b) { x: 6 }
+[data-x=".b"] { x: 7 }
+.a:before { content: "}.b{" }
+*:focus-visible { x: 8 }
+@media print { .a { animation: used 1s } }
+@keyframes used { to { x: 1 } }
+:root { --one: rgba(var(--two), .5); --two: 1; --js: 3 }
+.a { x: var(--one) }
+.a .fa-sun { x: 11 }"""
 
 
-def test_unused_animations_and_variables_go():
-    css = "@keyframes used{to{x:1}}@keyframes not{to{x:1}}.a{animation:used 1s}"
-    assert stylesheet.drop_unused_keyframes(css) == "@keyframes used{to{x:1}}.a{animation:used 1s}"
-    css = ":root{--one:rgba(var(--two),.5);--two:1;--three:var(--four);--four:\";\";--js:2}"
-    css += ".a{x:var(--one)}"
-    left = ":root{--one:rgba(var(--two),.5);--two:1;--js:2}.a{x:var(--one)}"
-    assert stylesheet.drop_unused_variables(css, "read('--js')") == left
+def test_rules_without_an_element_go_and_all_others_stay():
+    left = stylesheet.trim(CSS, {"a", "fa-sun"}, {"--js"}, r"fa-\w+")
+    assert left.split() == LEFT.split()
+
+
+def test_a_sheet_that_is_cut_off_is_an_error(capfd):
+    with pytest.raises(subprocess.CalledProcessError):
+        stylesheet.trim(".a{x:1", {"a"}, set())
+    assert "Unclosed block" in capfd.readouterr().err
+
+
+def test_without_purgecss_it_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(stylesheet, "PLACES", [tmp_path])
+    with pytest.raises(FileNotFoundError, match="npm ci --ignore-scripts"):
+        stylesheet.trim(CSS, {"a"}, set())
 
 
 def test_the_icons_of_a_page_are_found_and_drawn():

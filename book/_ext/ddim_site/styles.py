@@ -17,7 +17,7 @@ LIVE = {"show", "collapsing", "collapsed", "fade", "active", "disabled", "scroll
         "noprint", "pst-squeeze", "pst-sidebar-hidden"}
 LIVE_PREFIXES = ("tooltip", "bs-tooltip", "dropdown")
 BLIND = re.compile(r"(vendor|live|scripts)/")
-FONT_AWESOME = re.compile(r"fa|fas|fab|far|fa-.+")
+FONT_AWESOME = "fa[bsr]?|fa-[a-z0-9-]+"
 
 
 def own_folders(app: Sphinx) -> list[Path]:
@@ -81,8 +81,9 @@ def write(app: Sphinx, exception: Exception | None) -> None:
     known |= {w for w in stylesheet_words(static) if w.startswith(LIVE_PREFIXES)}
     sheets = THEME + bundled(app)
     text = "".join(imported(static, path) for path in sheets)
-    text = stylesheet.drop_unused_keyframes(stylesheet.trim(text, known, FONT_AWESOME))
-    text = stylesheet.drop_unused_variables(text, "".join([*pages.values(), *readers(app, static)]))
+    elsewhere = "".join([*pages.values(), *readers(app, static)])
+    read = set(re.findall(r"--[\w-]+", elsewhere))
+    text = stylesheet.trim(text, known, read, FONT_AWESOME)
     script = (static / "scripts/fontawesome.js").read_text("utf-8")
     text += icons.sheet(icons.used(list(pages.values())), script)
     text = f"/* From {', '.join(sheets)} */\n{text}"
