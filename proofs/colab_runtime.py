@@ -31,7 +31,7 @@ HEAD = {"Runtime": r"\d{4}\.\d{2}", "Python": r"3\.\d+\.\d+", "Read": r"\d{4}-\d
 # What runs a notebook there; the library's own requirements are taken from pyproject.toml.
 KERNEL = ["ipykernel", "ipython", "ipywidgets", "matplotlib-inline", "pip", "setuptools", "wheel"]
 # PyPI's torch is the one with CUDA and brings these; Colab's without a GPU needs none.
-CUDA = re.compile(r"nvidia-.*|triton")
+CUDA = re.compile(r"(nvidia|cuda)-.*|triton")
 TELL = """
 import importlib.metadata as m, json
 found = {}

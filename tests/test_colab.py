@@ -144,14 +144,8 @@ def test_the_record_is_of_every_notebook():
     if not path.exists():
         pytest.skip("make proof ONLY=colab has not run here")
     told = json.loads(path.read_text(encoding="utf-8"))
-    # Chapters since the record was made, and other numbers: "How we know" names the new ones.
-    new = {"what_the_loss_does_not_see", "inversion", "solvers", "labels_and_guidance"}
-    had, here = ({re.sub(r"^\d\d_", "", name) for name in names} for names in (
-        told["notebooks"], [task.name for task in colab_notebooks.tasks(ROOT)]))
-    assert had == here - new
-    # The proof has not run on this list yet; of the one before, parso was replaced.
-    old = {"2026.01": {"parso"}}.get(told["runtime"]["name"], set())
-    assert told["runtime"]["name"] == LISTED.runtime or old
+    assert set(told["notebooks"]) == {task.name for task in colab_notebooks.tasks(ROOT)}
+    assert told["runtime"]["name"] == LISTED.runtime
     assert told["runtime"]["packages"]["ipython"] == "7.34.0"
     assert {facts["library"]["commit"] for facts in told["notebooks"].values()} == {
         told["notebooks_of"]}
@@ -159,7 +153,7 @@ def test_the_record_is_of_every_notebook():
               for task in colab_notebooks.tasks(ROOT)}
     for name, facts in told["notebooks"].items():
         assert "answered" not in name or facts["ok"] == passed[name] > 0  # every check said so
-        assert "torchmetrics" in facts["added"] and set(facts.get("changed", {})) <= old
+        assert "torchmetrics" in facts["added"] and "changed" not in facts
         assert ("stops_at" in facts) == name.endswith("opened")
     assert len(told["unproven"]) >= 5
 
