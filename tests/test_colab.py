@@ -1,7 +1,6 @@
 """Colab: its list of packages, the notebooks that it and GitHub open, and what is proven there."""
 
 import json
-import re
 import sys
 import warnings
 from datetime import date
