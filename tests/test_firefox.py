@@ -5,8 +5,10 @@ between the two.
 """
 
 import os
+import re
 import shlex
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -21,6 +23,7 @@ FIREFOX = os.environ.get("FIREFOX") or next(
     filter(None, map(shutil.which, ["firefox-esr", "firefox"])), None)
 # Firefox asks its maker for settings by itself; this leaves the pages' own requests.
 SETTINGS = {"services.settings.server": "data:,#no-server"}
+OLDEST = 153  # 140 lacks a command that Playwright cannot do without
 CHAPTER_5 = "book/05_fast_sampling.html"
 
 
@@ -28,6 +31,9 @@ CHAPTER_5 = "book/05_fast_sampling.html"
 def playwright(address):  # noqa: F811
     if FIREFOX is None:
         missing("there is no Firefox: install it, or name it in the variable FIREFOX")
+    told = subprocess.run([FIREFOX, "--version"], capture_output=True, text=True).stdout
+    if int(re.search(r"(\d+)\.", told)[1]) < OLDEST:
+        missing(f"{told.strip()} is too old for Playwright: {OLDEST} is the oldest that was tried")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
