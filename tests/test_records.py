@@ -229,7 +229,7 @@ def change(root: Path, name: str, edit) -> None:
 
 
 def test_every_table_of_the_two_pages_is_there():
-    assert len(tables("run_times.md")) == 5 and len(tables("benchmarks.md")) == 13
+    assert len(tables("run_times.md")) == 7 and len(tables("benchmarks.md")) == 13
 
 
 def test_times_and_distances_are_the_records(copied):
@@ -250,7 +250,7 @@ def test_training_hours_follow_from_steps_batch_and_speed(copied):
     change(copied, "kkanji-training.json", edit)
     change(copied, "training-speed.json", lambda record: next(
         row for row in record["rows"] if row["preset"] == "kkanji").update(images_per_second=2.0))
-    _, _, _, runs, speeds = tables("run_times.md", copied)
+    *_, runs, speeds = tables("run_times.md", copied)
     (run,) = [line for line in runs if line.startswith("| `kkanji` |")]
     assert run.endswith("| 1,000 | 36 | 0.8 | 100 | 360 |")
     (row,) = [line for line in speeds if line.startswith("| `kkanji` |")]
