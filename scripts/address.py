@@ -71,7 +71,9 @@ def publish(root: Path) -> list[Path]:
         + rewrite(root, [(old, requirement(root))])
 
 
-def rewrite(root: Path, pairs: Iterable[tuple[str, str]], paths: list[Path] | None = None):
+def rewrite(root: Path, pairs: Iterable[tuple[str, str]],
+            paths: list[Path] | None = None) -> list[Path]:
+    """Old forms to new ones, in all texts or in `paths`; returns the files that changed."""
     changed, pairs = [], list(pairs)
     for path in paths or texts(root):
         before = after = path.read_bytes()

@@ -174,7 +174,7 @@ def test_the_first_cell_of_a_chapter_is_the_one_that_is_redirected():
     """The proof redirects the address that the cells spell."""
     for path in committed():
         first = next(c for c in read(path).cells if c.cell_type == "code")
-        assert f"git+{REPOSITORY}\"" in first.source, path
+        assert f'"{address.requirement(ROOT)}"' in first.source, path
 
 
 def test_a_notebook_brought_from_colab_is_compared(tmp_path, monkeypatch, capsys):

@@ -4,12 +4,9 @@ Over the built site, served below a sub-path as a plain host of files would; the
 what it is asked for.
 """
 
-import functools
 import gzip
-import http.server
 import io
 import re
-import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,6 +19,7 @@ from test_accessibility import AXE, violations
 from test_pages import Quiet, browser, missing  # noqa: F401
 
 import ddim_lib
+from ddim_lib.metrics import confidence
 from ddim_lib.sampling import (
     _step_noise,
     extrapolate_x0,
@@ -79,13 +77,8 @@ class Below(Quiet):
 
 @pytest.fixture(scope="module")
 def address():
-    if not test_pages.PAGES:
-        missing("there is no built book: run `make book` first")
-    handler = functools.partial(Below, directory=test_pages.SITE)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}{PREFIX}"
-    server.shutdown()
+    with test_pages.served(Below) as root:
+        yield root + PREFIX
 
 
 @pytest.fixture
@@ -657,6 +650,21 @@ def test_a_half_that_is_drawn_is_completed_as_by_chapter_9(visit, network, clean
     digit = int(re.search(r"\[(\d):", code)[1])
     assert (space["x"][0] - x[digit]).abs().mean() <= 1e-3
     assert faults == []
+
+
+def test_the_arch_becomes_what_chapter_9_says(visit, network):
+    """By the classifier: zeros, eights and others; put back clean more zeros, smaller seams."""
+    page, _ = visit(VIEWS["fill"])
+    space = chapter_9(network)
+    x0 = torch.zeros(8, *SHAPE)
+    x0[..., :14, :] = torch.tensor(half(page) / 127.5 - 1)
+    noised, clean = (space["fill_in"](x0, space["known"], range(8, 16), noised=noised)
+                     for noised in (True, False))
+    first, second = (confidence(x)[0].tolist() for x in (noised, clean))
+    assert {0, 8} < set(first)
+    assert second.count(0) > first.count(0)
+    seam = [(x[:, :, 14] - x[:, :, 13]).abs().mean() for x in (noised, clean)]
+    assert seam[1] < seam[0]
 
 
 def test_keyboard_and_finger_draw_too(visit):

@@ -4,6 +4,7 @@ No console error, no failed request, nothing asked of another host, every formul
 picture with alt text, no sideways scroll on a narrow screen.
 """
 
+import contextlib
 import functools
 import http.server
 import io
@@ -50,15 +51,22 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="module")
-def address():
+@contextlib.contextmanager
+def served(by=Quiet):
+    """The address of a server of the built site."""
     if not PAGES:
         missing("there is no built book: run `make book` first")
-    handler = functools.partial(Quiet, directory=SITE)
+    handler = functools.partial(by, directory=SITE)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def address():
+    with served() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

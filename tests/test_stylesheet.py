@@ -21,6 +21,10 @@ table > :not(.b) { x: 6 }
 @keyframes not { to { x: 1 } }
 :root { --one: rgba(var(--two), .5); --two: 1; --three: 2; --js: 3 }
 .a { x: var(--one) }
+.a\\:b { x: 9 }
+.a:is(.a, .b) { background: url(x;y) }
+@font-face { font-family: b }
+@media print { @supports (x: y) { .a { x: 1 } .b { x: 1 } } }
 .fa-sun { x: 10 }
 .fa-sun:before, .a .fa-sun { x: 11 }"""
 LEFT = """/*! MIT */
@@ -35,6 +39,9 @@ table > :not(.b) { x: 6 }
 @keyframes used { to { x: 1 } }
 :root { --one: rgba(var(--two), .5); --two: 1; --js: 3 }
 .a { x: var(--one) }
+.a:is(.a) { background: url(x;y) }
+@font-face { font-family: b }
+@media print { @supports (x: y) { .a { x: 1 } } }
 .a .fa-sun { x: 11 }"""
 
 
@@ -43,10 +50,12 @@ def test_rules_without_an_element_go_and_all_others_stay():
     assert left.split() == LEFT.split()
 
 
-def test_a_sheet_that_is_cut_off_is_an_error(capfd):
+@pytest.mark.parametrize(("css", "said"), [
+    (".a{x:1", "Unclosed block"), (".a{x:1}}", "Unexpected }")])
+def test_a_sheet_that_is_cut_off_is_an_error(css, said, capfd):
     with pytest.raises(subprocess.CalledProcessError):
-        stylesheet.trim(".a{x:1", {"a"}, set())
-    assert "Unclosed block" in capfd.readouterr().err
+        stylesheet.trim(css, {"a"}, set())
+    assert said in capfd.readouterr().err
 
 
 def test_without_purgecss_it_says_how_to_get_it(monkeypatch, tmp_path):

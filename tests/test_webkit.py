@@ -4,12 +4,9 @@ WebKitGTK stands in for Safari, in a window on a screen that nobody sees (Xvfb).
 nothing of a page's faults; tests/watched_pages.py has the pages keep them.
 """
 
-import functools
-import http.server
 import os
 import shutil
 import subprocess
-import threading
 import time
 from types import SimpleNamespace
 
@@ -18,7 +15,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver import ActionChains, Keys
 from test_live import DONE, PIXELS, alert, differences, drawn, sample
-from test_pages import PAGES, SITE, UNREADABLE, address, browser, missing, visit  # noqa: F401
+from test_pages import UNREADABLE, address, browser, missing, served, visit  # noqa: F401
 from test_search import RESULT
 from watched_pages import Watched
 
@@ -29,13 +26,8 @@ CHAPTER_5 = "book/05_fast_sampling.html"
 
 @pytest.fixture(scope="module")
 def site():
-    if not PAGES:
-        missing("there is no built book: run `make book` first")
-    handler = functools.partial(Watched, directory=SITE)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    with served(Watched) as site:
+        yield site
 
 
 @pytest.fixture(scope="module")

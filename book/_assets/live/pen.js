@@ -67,7 +67,6 @@ export class Pen {
 
   // What the form's field says, where that came from an address. An error where it is no half.
   show() {
-    if (this.field.value === this.text) return;
     this.begin(read(this.field.value));
     this.draw();
   }
@@ -101,8 +100,7 @@ export class Pen {
       context.stroke();
     }
     const { data } = context.getImageData(0, 0, WIDE, HIGH);
-    this.text = write(data.filter((_, i) => i % 4 === 0));
-    this.field.value = this.text;
+    this.field.value = write(data.filter((_, i) => i % 4 === 0));
     this.mark.style.left = `${(100 * this.at[0]) / WIDE}%`;
     this.mark.style.top = `${(100 * this.at[1]) / HIGH}%`;
   }

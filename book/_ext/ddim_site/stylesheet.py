@@ -49,6 +49,11 @@ process.stdout.write(purged.css);
 """
 
 
+def node() -> str | None:
+    """The machine's Node, or the environment's own: scripts/assets/vendor.py."""
+    return shutil.which("node", path=os.pathsep.join([os.environ["PATH"], f"{sys.prefix}/bin"]))
+
+
 def trim(css: str, words: set[str], variables: set[str], unwanted: str = "(?!)") -> str:
     """`css` without rules that need another class or id than `words`.
 
@@ -60,13 +65,11 @@ def trim(css: str, words: set[str], variables: set[str], unwanted: str = "(?!)")
         subprocess.CalledProcessError: the style sheet has a fault; standard error says which.
     """
     folder = next((p for p in PLACES if (p / "node_modules" / "purgecss").is_dir()), None)
-    # The environment's own Node, where the machine has none: scripts/assets/vendor.py.
-    node = shutil.which("node", path=os.pathsep.join([os.environ["PATH"], f"{sys.prefix}/bin"]))
-    if not (folder and node):
+    if not (folder and node()):
         raise FileNotFoundError("the style sheet needs Node and PurgeCSS: run `make book`, or "
                                 "`npm ci --ignore-scripts`")
     given = {"css": css, "words": sorted(words), "variables": sorted(variables),
              "unwanted": unwanted}
-    done = subprocess.run([node, "--input-type=module", "--eval", PURGE], cwd=folder, text=True,
+    done = subprocess.run([node(), "--input-type=module", "--eval", PURGE], cwd=folder, text=True,
                           input=json.dumps(given), stdout=subprocess.PIPE, check=True)
     return done.stdout
