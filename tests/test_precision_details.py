@@ -39,3 +39,8 @@ def test_the_errors_in_full():
     with pytest.raises(ValueError,
                        match="^autocast must be one of auto, bf16, fp16, fp32, got 'half'$"):
         precision.check("half")
+
+
+def test_another_accelerator_is_called_by_its_name():
+    with pytest.raises(ValueError, match="^autocast must be auto, bf16 or fp32 on mps, got fp16$"):
+        precision.resolve("fp16", torch.device("mps"))

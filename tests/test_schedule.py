@@ -352,3 +352,55 @@ def test_the_weight_of_the_picture_broadcasts_over_images():
     assert found.flatten().tolist() == [math.sqrt(schedule.at(int(i))) for i in t]
     assert schedule.signal(t, 2).shape == (4, 1)
     assert schedule.signal(t, 1).shape == (4,)
+
+
+# Other devices, and errors in full --------------------------------------------------------------
+
+@pytest.mark.parametrize("make", [
+    lambda: linear(10).alpha, lambda: cosine(10).alpha, lambda: timesteps(10, 3, "quadratic"),
+    lambda: timesteps(linear(10), 3, "log-snr")])
+def test_a_default_device_changes_nothing(make):
+    """As in a notebook that begins with torch.set_default_device."""
+    expected = make()
+    with torch.device("meta"):
+        found = make()
+    assert torch.equal(torch.as_tensor(found), torch.as_tensor(expected))
+
+
+def test_noise_goes_where_the_pictures_are():
+    x = torch.zeros(2, 1, 3, 3, device="meta")
+    assert linear().add_noise(x, [1, 2], x).device.type == "meta"
+    signal = linear().signal(torch.tensor([1, 2], device="meta"), 4, torch.float32)
+    assert (signal.device.type, signal.dtype) == ("meta", torch.float32)
+
+
+def test_even_steps_are_told_apart_to_float64():
+    """With 304 of 2000 levels, float32 takes a neighbour for one of them."""
+    schedule = linear(2000)
+    value = schedule.half_log_snr().numpy()
+    wanted = np.linspace(value[-1], value[0], 304)
+    nearest = {int(abs(value - even).argmin()) + 1 for even in wanted}
+    assert timesteps(schedule, 304, "log-snr") == sorted(nearest)
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: Schedule(torch.ones(3, dtype=torch.float64, device="meta")),
+     "alpha must hold numbers, got a tensor on the device meta"),
+    (lambda: linear(10, beta_start="a"), "beta_start must be a number, got 'a'"),
+    (lambda: linear(10, beta_end=None), "beta_end must be a number, got None"),
+    (lambda: cosine(10, offset="a"), "offset must be a number, got 'a'"),
+    (lambda: cosine(10, max_beta=math.nan), "max_beta must be a number, got nan"),
+    (lambda: cosine(10, math.inf), r"offset must be at least 0 and max_beta in \(0, 1\), "
+                                   r"got inf and 0\.999"),
+    (lambda: linear(2, 1e-30, 1e-30),
+     r"no schedule has T = 2, beta_start = 1e-30, beta_end = 1e-30: alpha must decrease strictly; "
+     r"it does not at t = 1"),
+    (lambda: timesteps(10, 11), r"steps must be a whole number in 1\.\.10 \(the schedule has T = "
+                                r"10\), or a list of timesteps, got 11"),
+    (lambda: timesteps(10, {3, 5}), r"steps must be a list of timesteps, got \{3, 5\}"),
+    (lambda: timesteps(10, [0]), r"every entry of steps must be a whole number in 1\.\.10, got 0"),
+    (lambda: pairs([2, 1]), "taus must increase strictly, got 2 before 1"),
+])
+def test_the_errors_in_full(call, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        call()
