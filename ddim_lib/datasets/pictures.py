@@ -88,7 +88,7 @@ def read(path: str | Path, resolution: int, channels: int = 3, *, limit: int | N
     images = torch.zeros(len(names), channels, resolution, resolution, dtype=torch.uint8)
     good, resized, broken = torch.zeros(len(names), dtype=torch.bool), 0, {}
     bar = tqdm(total=len(names), desc=f"pictures in {path.name}")
-    for name, size, content in _entries(path):
+    for name, size, content in _files(path):
         i = place.get(name)
         if i is None:
             continue
@@ -207,7 +207,7 @@ def _names(path: Path) -> tuple[set[str], str]:
         if path.is_dir():
             raise  # the system says which of its files, and why
         raise ValueError(f"the archive {path} cannot be read to its end: {error}") from error
-    found = {name for name in every if _is_picture(name)}
+    found = {name for name in every if name.lower().endswith(ENDINGS)}
     unread = sorted(name for name in every - found
                     if PurePosixPath(name).suffix.lower() in ("", *UNREAD))
     more = ", .." if len(unread) > 5 else ""
@@ -215,17 +215,8 @@ def _names(path: Path) -> tuple[set[str], str]:
                               f"{', '.join(unread[:5])}{more}")
 
 
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(ENDINGS)
-
-
-def _entries(path: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
-    """Each picture's name below path, its file's size, and what gives its bytes."""
-    return (entry for entry in _files(path) if _is_picture(entry[0]))
-
-
 def _files(path: Path) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
-    """The same of every file that is not hidden."""
+    """The name below path of each file that is not hidden, its size, and what gives its bytes."""
     walk = _in_folder if path.is_dir() else _in_zip if archive(path) == "zip" else _in_tar
     for name, size, content in walk(path):
         parts = name.split("/")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -130,8 +129,9 @@ def write_diffusers(folder: str | Path, model: nn.Module, schedule: Schedule) ->
                              "unet": ["diffusers", "UNet2DModel"]},
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
-    try:
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent,
+                                     ignore_cleanup_errors=True) as made:
+        temporary = Path(made)
         temporary.chmod(0o755)
         save_tensors(temporary / "diffusion_pytorch_model.safetensors",
                      to_diffusers(tensors_in(network, schedule, torch.float32), config),
@@ -141,8 +141,6 @@ def write_diffusers(folder: str | Path, model: nn.Module, schedule: Schedule) ->
         if folder.exists():
             folder.rmdir()
         os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def weights_in(folder: Path) -> Path | None:
