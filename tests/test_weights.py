@@ -5,22 +5,18 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from test_unet import perturbed
 
 from ddim_lib.schedule import cosine, linear
 from ddim_lib.storage.tensors import save_tensors
-from ddim_lib.unet import UNet, UNetConfig
+from ddim_lib.unet import UNetConfig
 from ddim_lib.weights import load_pretrained, load_weights, read_facts, save_weights
 
 NETWORK = UNetConfig(8, 1, 16, (1, 2), 1, (4,), dropout=0.2, groups=8)
 
 
-def network(config=NETWORK, seed=0):
-    torch.manual_seed(seed)
-    model = UNet(config)
-    with torch.no_grad():
-        for p in model.parameters():
-            p += 0.1 * torch.randn(p.shape)
-    return model
+def network():
+    return perturbed(NETWORK)
 
 
 @pytest.mark.parametrize("schedule", [linear(), cosine(50)], ids=["linear", "cosine"])
