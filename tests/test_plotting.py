@@ -18,10 +18,9 @@ from ddim_lib.plotting import COLOURS, curves, show, tile
 from ddim_lib.widgets import frames_slider
 
 
-def flat(levels, channels=1, h=3, w=4):
-    """One picture for each grey level."""
-    return to_float(torch.tensor(levels, dtype=torch.uint8).view(-1, 1, 1, 1)
-                    .expand(-1, channels, h, w).contiguous())
+def flat(levels):
+    """One picture of 3x4 pixels for each grey level."""
+    return to_float(torch.tensor(levels, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 3, 4))
 
 
 # Tiles -------------------------------------------------------------------------------------------

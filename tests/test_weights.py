@@ -10,7 +10,7 @@ from test_unet import perturbed
 from ddim_lib.schedule import cosine, linear
 from ddim_lib.storage.tensors import save_tensors
 from ddim_lib.unet import UNetConfig
-from ddim_lib.weights import load_pretrained, load_weights, read_facts, save_weights
+from ddim_lib.weights import load_weights, read_facts, save_weights
 
 NETWORK = UNetConfig(8, 1, 16, (1, 2), 1, (4,), dropout=0.2, groups=8)
 
@@ -80,14 +80,6 @@ def test_tensors_that_do_not_fit_their_description_are_an_error(change, tmp_path
     save_tensors(tmp_path / "x.safetensors", network().state_dict(), header)
     with pytest.raises(ValueError, match="the tensors of .*x.safetensors do not fit its own desc"):
         load_weights(tmp_path / "x.safetensors")
-
-
-@pytest.mark.parametrize("name", ["mnist-classifier", "mnist.safetensors", "", "../mnist"])
-def test_another_name_is_an_error(name):
-    """The error names both kinds: what ships, and what is published and must be fetched."""
-    with pytest.raises(ValueError, match=r"name must be one of .*mnist.* .shipped. or cifar10 "
-                                         rf".published, to be fetched., got '{name}'"):
-        load_pretrained(name)
 
 
 def test_a_fact_cannot_overwrite_what_the_file_says_itself(tmp_path):
