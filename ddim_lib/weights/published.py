@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from ddim_lib.runtime import arguments
 from ddim_lib.schedule import Schedule, linear
 from ddim_lib.storage.download import DownloadError, download, verify
 from ddim_lib.storage.folders import data_root
@@ -53,10 +54,8 @@ def load(name: str, device: str | torch.device = "cpu", *, variant: str = "ema",
         device, variant, path, download: as in :func:`~ddim_lib.weights.load_pretrained`, whose
             errors it raises.
     """
-    if name not in NAMES:
-        raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
-    if variant not in VARIANTS:
-        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
+    arguments.choice("name", name, NAMES)
+    arguments.choice("variant", variant, VARIANTS)
     places = _places(variant, path)
     found = next((p for p in places if (p.is_file() if variant == "ema" else weights_in(p))), None)
     if found is None and download and path is None:
