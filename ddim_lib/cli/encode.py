@@ -16,12 +16,9 @@ import ddim_lib
 from ddim_lib.cli.errors import blaming
 from ddim_lib.cli.options import (
     Named,
-    autocast_option,
-    batch_size_option,
     check_walk,
-    chosen_autocast,
-    chosen_device,
-    device_option,
+    chosen_computing,
+    computing_options,
     network,
     scale_option,
     spacing_option,
@@ -50,9 +47,7 @@ CONVENTIONS = ("source", "destination")
 @steps_option(100)
 @spacing_option
 @scale_option
-@batch_size_option
-@autocast_option
-@device_option
+@computing_options
 def encode(pictures, out, decoded, convention, resize, weights, download, steps, spacing, scale,
            batch_size, autocast, device):
     """Find the noise that DDIM draws given pictures from.
@@ -70,8 +65,7 @@ def encode(pictures, out, decoded, convention, resize, weights, download, steps,
     if not (out or decoded):
         raise click.UsageError("--out or --decode must be given, got neither",
                                click.get_current_context())
-    device = chosen_device(device)
-    autocast = chosen_autocast(autocast, device)
+    device, autocast = chosen_computing(device, autocast)
     model, schedule, name = network(weights, device, download)
     taus = check_walk(schedule, steps, spacing)
     with blaming("PICTURE|FOLDER..."):

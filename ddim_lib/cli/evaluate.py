@@ -10,13 +10,10 @@ import torch
 
 import ddim_lib
 from ddim_lib.cli.options import (
-    autocast_option,
-    batch_size_option,
     check_walk,
-    chosen_autocast,
-    chosen_device,
+    chosen_computing,
     chosen_seeds,
-    device_option,
+    computing_options,
     network,
     seeds_options,
     walk_options,
@@ -35,9 +32,7 @@ from ddim_lib.runtime.provenance import hardware
 @seeds_options
 @click.option("--out", type=Out(".json"), metavar="FILE.json",
               help="The numbers as JSON. A missing folder is made.")
-@batch_size_option
-@autocast_option
-@device_option
+@computing_options
 def evaluate(weights, download, steps, eta, spacing, order, seeds, n, out, batch_size, autocast,
              device):
     """Measure how far generated digits are from real ones.
@@ -54,8 +49,7 @@ def evaluate(weights, download, steps, eta, spacing, order, seeds, n, out, batch
       ddim evaluate --n 32 --steps 5
       ddim evaluate --seeds 100-131 --steps 5 --eta 1 --out quality.json
     """
-    device = chosen_device(device)
-    autocast = chosen_autocast(autocast, device)
+    device, autocast = chosen_computing(device, autocast)
     seeds = chosen_seeds(seeds, n, 1000)
     n = len(seeds)
     if n < 2:

@@ -47,6 +47,7 @@ class Number(click.ParamType):
     """A finite number from ``low`` (excluded where ``above``) to ``high``."""
 
     name = "number"
+    besides = ""  # what an error says after the range
 
     def __init__(self, low: float, high: float = math.inf, above: bool = False):
         self.low, self.high, self.above = low, high, above
@@ -60,25 +61,21 @@ class Number(click.ParamType):
                 or self.above and number == self.low:
             most = f" and at most {self.high:g}" if self.high < math.inf else ""
             least = "above" if self.above else "of at least"
-            self.fail(f"must be a number {least} {self.low:g}{most}, got {value!r}", param, ctx)
+            self.fail(f"must be a number {least} {self.low:g}{most}{self.besides}, got {value!r}",
+                      param, ctx)
         return number
 
 
-class Eta(click.ParamType):
+class Eta(Number):
     """A finite number of at least 0, or "hat"."""
 
     name = "eta"
+    besides = " (0: DDIM, 1: DDPM), or hat"
 
     def convert(self, value, param, ctx):
         if value == "hat":
             return value
-        try:
-            eta = float(value)
-        except ValueError:
-            eta = math.nan
-        if not (math.isfinite(eta) and eta >= 0):
-            self.fail(f"must be a number of at least 0 (0: DDIM, 1: DDPM), or hat, got {value!r}",
-                      param, ctx)
+        eta = super().convert(value, param, ctx)
         return int(eta) if eta.is_integer() else eta
 
 
@@ -150,14 +147,16 @@ weights_option = option_group(
     click.option("--weights", type=Weights(), default="mnist", metavar="NAME|FILE",
                  help="One of ddim weights list, or a file."),
     click.option("--download", is_flag=True, help="Fetch published weights that are missing."))
-batch_size_option = click.option("--batch-size", type=click.IntRange(min=1), default=64,
-                                 help="Pictures at once: speed and memory, not the result.")
 device_option = click.option("--device", type=Named(DEVICES), default="auto",
                              metavar="|".join(DEVICES),
                              help="cuda: NVIDIA's or AMD's; mps: Apple's; auto: what is there.")
-autocast_option = click.option("--autocast", type=Named(precision.AUTOCAST), default="fp32",
-                               metavar="|".join(precision.AUTOCAST),
-                               help="What the network computes in; auto: the device's fastest.")
+computing_options = option_group(
+    click.option("--batch-size", type=click.IntRange(min=1), default=64,
+                 help="Pictures at once: speed and memory, not the result."),
+    click.option("--autocast", type=Named(precision.AUTOCAST), default="fp32",
+                 metavar="|".join(precision.AUTOCAST),
+                 help="What the network computes in; auto: the device's fastest."),
+    device_option)
 scale_option = click.option("--scale", type=click.IntRange(1, 32), default=2,
                             help="Screen pixels a pixel, in pictures and films.")
 fps_option = click.option("--fps", type=Number(*FPS), default=10.0,
@@ -174,7 +173,7 @@ def steps_option(default: int):
 
 walk_options = option_group(
     steps_option(50),
-    click.option("--eta", type=Eta(), default="0", metavar="NUMBER|hat",
+    click.option("--eta", type=Eta(0), default="0", metavar="NUMBER|hat",
                  help="0: DDIM, 1: DDPM, hat: DDPM with its large variance."),
     spacing_option,
     click.option("--order", type=click.IntRange(1, 2), default=1, metavar="1|2",
@@ -242,10 +241,11 @@ def chosen_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def chosen_autocast(name: str, device: torch.device) -> str:
-    """--autocast as this device does it; fp16 on a CPU is an error."""
+def chosen_computing(device: str, autocast: str) -> tuple[torch.device, str]:
+    """--device, and --autocast as this device does it; fp16 on a CPU is an error."""
+    found = chosen_device(device)
     with blaming("--autocast"):
-        return precision.resolve(name, device)
+        return found, precision.resolve(autocast, found)
 
 
 def network(weights: str | Path, device: torch.device, download: bool):
@@ -253,9 +253,7 @@ def network(weights: str | Path, device: torch.device, download: bool):
     with blaming("--weights"), first_goes_ahead():
         if isinstance(weights, Path):
             return *load_weights(weights, device), weights.stem
-        # Only published ones are ever fetched; those that ship are there.
-        options = {"download": True} if download and weights in published.NAMES else {}
-        return *load_pretrained(weights, device, **options), weights
+        return *load_pretrained(weights, device, download=download), weights
 
 
 def check_walk(schedule: Schedule, steps: int, spacing: str, eta: float | str = 0.0,

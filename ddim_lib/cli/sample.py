@@ -15,14 +15,11 @@ import ddim_lib
 from ddim_lib.cli.options import (
     Named,
     Seeds,
-    autocast_option,
-    batch_size_option,
     check_walk,
-    chosen_autocast,
-    chosen_device,
+    chosen_computing,
     chosen_labels,
     chosen_seeds,
-    device_option,
+    computing_options,
     fps_option,
     labels_options,
     network,
@@ -68,9 +65,7 @@ OUT = click.option("--out", "outs", type=Out(".png", *FILMS, *TENSORS), multiple
 @click.option("--columns", type=click.IntRange(min=1), default=8, help="Pictures a row.")
 @scale_option
 @fps_option
-@batch_size_option
-@autocast_option
-@device_option
+@computing_options
 def sample(outs, weights, download, steps, eta, spacing, order, seeds, n, labels, guidance, clip,
            show, frames, columns, scale, fps, batch_size, autocast, device):
     """Draw pictures from noise.
@@ -91,8 +86,7 @@ def sample(outs, weights, download, steps, eta, spacing, order, seeds, n, labels
       ddim sample --weights mnist-labels --labels 7 --guidance 2 --steps 10 --out sevens.png
     """
     begin = time.perf_counter()
-    device = chosen_device(device)
-    autocast = chosen_autocast(autocast, device)
+    device, autocast = chosen_computing(device, autocast)
     seeds = chosen_seeds(seeds, n, len(labels) if labels and len(labels) > 1 else 32)
     model, schedule, name = network(weights, device, download)
     labels = chosen_labels(labels, guidance, model, name, len(seeds))
@@ -163,9 +157,7 @@ def moment(pair: tuple[Tensor, Tensor], show: str, columns: int, scale: int) -> 
 @spacing_option
 @scale_option
 @fps_option
-@batch_size_option
-@autocast_option
-@device_option
+@computing_options
 @click.pass_context
 def interpolate(ctx, outs, seeds, spherical, grid, frames, weights, download, steps, spacing,
                 scale, fps, batch_size, autocast, device):
@@ -181,8 +173,7 @@ def interpolate(ctx, outs, seeds, spherical, grid, frames, weights, download, st
       ddim interpolate --grid --seeds 3,8,5,7 --frames 5 --steps 10 --out grid.png
     """
     begin = time.perf_counter()
-    device = chosen_device(device)
-    autocast = chosen_autocast(autocast, device)
+    device, autocast = chosen_computing(device, autocast)
     default = click.core.ParameterSource.DEFAULT
     if grid and ctx.get_parameter_source("seeds") == default:
         seeds = [0, 1, 2, 3]
