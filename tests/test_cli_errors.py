@@ -118,7 +118,7 @@ def test_the_examples_of_good_input_pass(ddim, folder):  # noqa: F811
     ((*SAMPLE, "--out", "x"), ("'--out'", "must end in", "'x'")),
     ((*SAMPLE, "--out", "is-a-folder.png"), ("'--out'", "'is-a-folder.png' is a folder")),
     ((*SAMPLE, "--out", "old.png/x.png"), ("--out old.png/x.png cannot be written",)),
-    ((*SAMPLE, "--out", "x.png", "--fps", "0"), ("'--fps'", "0.01 and at most 50", "'0'")),
+    ((*SAMPLE, "--out", "x.png", "--fps", ".001"), ("'--fps'", "0.01 and at most 50", "'.001'")),
     ((*SAMPLE, "--out", "x.png", "--fps", "51"), ("'--fps'", "'51'")),
     ((*SAMPLE, "--out", "x.png", "--scale", "0"), ("'--scale'", "0 is not in the range 1<=x<=32")),
     ((*SAMPLE, "--out", "x.png", "--columns", "0"), ("'--columns'", "x>=1")),
@@ -164,8 +164,6 @@ def test_the_examples_of_good_input_pass(ddim, folder):  # noqa: F811
     (("weights", "convert", "none.ckpt", "x.safetensors"), ("'IN'", "none.ckpt")),
     (("weights", "convert", "cut.safetensors", "x.safetensors"), ("'IN'", "is damaged")),
     (("weights", "convert", "foreign.safetensors", "x.safetensors"), ("'IN'", "foreign")),
-    (("weights", "convert", "others.ckpt", "x.safetensors"),
-     ("'IN'", "config must be given", "--config: cifar10, or a JSON file")),
     (("weights", "convert", "others.ckpt", "x.safetensors", "--config", "cut.safetensors"),
      ("'--config'", "must be cifar10 or a JSON file", "'cut.safetensors'")),
     (("weights", "convert", "tiny.safetensors", "x", "--config", "cifar10"),
@@ -197,13 +195,6 @@ def test_the_largest_eta_that_is_named_is_the_largest():
                 coefficients(schedule.at(t), schedule.at(s), most * 1.001 + 1e-4)
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written_is_named(ddim, folder):  # noqa: F811
-    (folder / "empty").chmod(0o555)
-    assert_error(ddim(*SAMPLE, "--out", "empty/x.png"), "--out empty/x.png cannot be written: "
-                 "Permission denied")
-
-
 def test_the_folder_is_tried_before_the_work(ddim, folder, monkeypatch):  # noqa: F811
     """Nobody waits an hour for "Permission denied"."""
     def denied(*_, **__):
@@ -217,13 +208,6 @@ def test_the_folder_is_tried_before_the_work(ddim, folder, monkeypatch):  # noqa
                     (*ENCODE, "fits.png"), ("evaluate", "--n", "2", "--out", "x.json"),
                     ("train", "digits", "--out", "run")):
         assert_error(ddim(*command), "cannot be written: Permission denied")
-
-
-def test_a_missing_data_set_says_how_to_get_it(ddim, folder):  # noqa: F811
-    result = ddim("train", "mnist", "--out", "run")
-    assert_error(result, "'--data'", "data set 'mnist' (train) is not in", "--download",
-                 "DDIM_DATA")
-    assert not (folder / "run").exists()
 
 
 def test_a_full_disk_leaves_the_old_numbers(ddim, folder, monkeypatch):  # noqa: F811

@@ -35,8 +35,8 @@ def test_a_missing_package_is_named(package, monkeypatch):
 
 def test_the_command_samples_without_any_of_them(tmp_path):
     """As a plain `pip install ddim-lib` leaves it."""
-    code = (f"import sys\nfor name in {[*PARTS, 'pooch', 'accelerate']}:\n"
-            "    sys.modules[name] = None\n"
+    missing = [*PARTS, "pooch", "requests", "accelerate"]
+    code = (f"import sys\nfor name in {missing}:\n    sys.modules[name] = None\n"
             "from ddim_lib.cli import main\nmain(sys.argv[1:])\n")
     words = ["sample", "--n", "1", "--steps", "1", "--out", "x.png", "--device", "cpu"]
     done = subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, text=True,
