@@ -1,4 +1,7 @@
-"""No test file leaves anything to the next: the files run in any order, on any worker."""
+"""No test file leaves anything to the next: the files run in any order, on any worker.
+
+And the command, as most of them call it.
+"""
 
 import process_state
 import pytest
@@ -11,3 +14,17 @@ def leaves_the_process_as_it_was(request):
     yield
     left = process_state.changed(before, process_state.snapshot())
     assert not left, f"{request.path.name} leaves to the next file: {'; '.join(left)}"
+
+
+@pytest.fixture
+def run_ddim(capsys):
+    """Runs a command in this process: (code, stdout, stderr)."""
+    from ddim_lib.cli import main
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return run

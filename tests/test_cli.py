@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,8 +13,10 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file
-from test_cli_train import assert_error, files, small_disk
-from test_datasets import idx, numbers, packed, png
+from test_cli_train import assert_error, files
+from test_datasets import numbers, packed, png, write_mnist
+from test_training import assert_same
+from test_weights import network
 
 import ddim_lib
 from ddim_lib.cli import evaluate as cli_evaluate
@@ -33,31 +34,19 @@ SHIPPED = data_folder() / "weights" / "mnist.safetensors"
 
 
 def tiny(channels=1, classes=0):
-    torch.manual_seed(0)
-    model = ddim_lib.UNet(ddim_lib.UNetConfig(8, channels, 16, (1, 2), 1, (4,), groups=8,
-                                              classes=classes))
-    with torch.no_grad():
-        for p in model.parameters():
-            p += 0.1 * torch.randn(p.shape)
-    return model.eval()
+    return network(ddim_lib.UNetConfig(8, channels, 16, (1, 2), 1, (4,), groups=8,
+                                       classes=classes)).eval()
 
 
 @pytest.fixture
-def ddim(capsys, monkeypatch, tmp_path):
+def ddim(run_ddim, monkeypatch, tmp_path):
     """Runs a command in a fresh folder with three tiny networks: (code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DDIM_DATA", str(tmp_path / "data"))
     save_weights("tiny.safetensors", tiny(), ddim_lib.linear(), seed=4)
     save_weights("labelled.safetensors", tiny(classes=3), ddim_lib.linear())
     save_weights("colour.safetensors", tiny(3), ddim_lib.linear(20, 0.01, 0.3), seed=5)
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run
+    return run_ddim
 
 
 def pixels(path):
@@ -226,10 +215,8 @@ def test_a_grid_has_its_four_seeds_in_its_corners(ddim):
 @pytest.fixture
 def ten(tmp_path):
     """Ten grey pictures of 8x8 in pictures/, and what is in them."""
-    images = np.random.default_rng(1).integers(0, 256, (10, 8, 8), np.uint8)
-    (tmp_path / "pictures").mkdir()
-    for i, image in enumerate(images):
-        Image.fromarray(image).save(tmp_path / "pictures" / f"{i}.png")
+    images = numbers(10, 8, 8, seed=1)
+    packed(tmp_path / "pictures", {f"{i}.png": png(image) for i, image in enumerate(images)})
     return to_float(torch.from_numpy(images)[:, None])
 
 
@@ -278,7 +265,7 @@ def test_files_may_be_named_singly(ddim, ten):
 
 
 def test_a_picture_is_changed_only_when_that_is_asked(ddim):
-    grey = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    grey = numbers(64, 64)
     Image.fromarray(grey).save("large.png")
     Image.fromarray(np.stack([grey, grey, 255 - grey], 2)[:8, :8]).save("coloured.png")
     Image.fromarray(np.stack([grey] * 3, 2)[:8, :8]).save("grey in colours.png")
@@ -328,18 +315,13 @@ def test_a_distance_stands_beside_its_floor(ddim, tmp_path):
 
 
 def test_the_floor_is_of_mnist_where_it_is_there(ddim, tmp_path):
-    raw = tmp_path / "data" / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    images = np.random.default_rng(0).integers(0, 256, (6, 28, 28), np.uint8)
-    for part in ("train", "t10k"):
-        idx(raw / f"{part}-images-idx3-ubyte", images)
-        idx(raw / f"{part}-labels-idx1-ubyte", np.zeros(6, np.uint8))
+    images, _ = write_mnist(tmp_path / "data", "MNIST")["train"]
     real, of = cli_evaluate.real_digits(4)
-    assert of == "4 of 6 MNIST training digits, seed 0"
-    order = torch.randperm(6, generator=torch.Generator().manual_seed(0))[:4]
-    assert torch.equal(real, to_float(torch.from_numpy(images)[order, None]))
-    assert cli_evaluate.real_digits(7) == (
-        None, "none: there are 6 MNIST training digits, fewer than n = 7")
+    assert of == "4 of 7 MNIST training digits, seed 0"
+    order = torch.randperm(7, generator=torch.Generator().manual_seed(0))[:4]
+    assert torch.equal(real, to_float(torch.from_numpy(images)[order]))
+    assert cli_evaluate.real_digits(8) == (
+        None, "none: there are 7 MNIST training digits, fewer than n = 8")
 
 
 def test_without_mnist_there_is_no_floor_beyond_the_embedded_digits(ddim):
@@ -404,8 +386,7 @@ def test_a_folder_for_a_hub_for_each_network(ddim):
     assert sorted(out.split()) == sorted(str(Path("models") / name) for name in available())
     assert_error(ddim("weights", "hub", "models"), "OUT", "must be new or empty")
     for name in available():
-        card = (Path("models") / name / "README.md").read_text("utf-8")
-        _, facts, text = card.split("---\n", 2)
+        _, facts, text = card_of(name).split("---\n", 2)
         facts = yaml.safe_load(facts)
         ours = name == "mnist-labels"
         assert facts["library_name"] == ("ddim-lib" if ours else "diffusers")
@@ -425,7 +406,6 @@ def card_of(name):
     return (Path("models") / name / "README.md").read_text("utf-8")
 
 
-
 def test_a_checkpoint_in_the_original_names_becomes_ours(ddim, tmp_path):
     model = ddim_lib.UNet(ddim_lib.UNetConfig(16, 1, 32, (1, 2), 1, (8,)))
     torch.save(model.state_dict(), "model.ckpt")
@@ -437,8 +417,7 @@ def test_a_checkpoint_in_the_original_names_becomes_ours(ddim, tmp_path):
     assert ddim(*command, "--config", "net.json")[0] == 0
     again, _ = ddim_lib.load_weights("model.safetensors")
     assert again.config == model.config
-    for key, value in model.state_dict().items():
-        assert torch.equal(again.state_dict()[key], value), key
+    assert_same(again.state_dict(), model.state_dict())
     assert read_facts("model.safetensors")["converted_from"] == "model.ckpt"
 
 
@@ -451,8 +430,7 @@ def test_of_averaged_and_raw_weights_the_averaged_are_taken(ddim, tmp_path):
                                   ("raw", ("--raw",), raw)):
         assert ddim("weights", "convert", f"{file}.pth", "x.safetensors", "--config", "net.json",
                     *options)[0] == 0
-        found = ddim_lib.load_weights("x.safetensors")[0].state_dict()
-        assert all(torch.equal(found[key], value) for key, value in wanted.items())
+        assert_same(ddim_lib.load_weights("x.safetensors")[0].state_dict(), wanted)
     assert_error(ddim("weights", "convert", "raw.pth", "y.safetensors"), "'IN'", "holds no EMA",
                  "(--raw) takes the raw weights")
 
@@ -480,28 +458,25 @@ def test_the_program_itself(ddim):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", result[2])
 
 
-def test_a_bug_of_ours_keeps_its_traceback(monkeypatch, ddim):
-    def broken(*_, **__):
-        raise KeyError("a bug")
+def raises(error):
+    raise error
 
-    monkeypatch.setattr(ddim_lib, "noise_from_seeds", broken)
-    with pytest.raises(KeyError, match="a bug"):
+
+@pytest.mark.parametrize("error", [KeyError("a bug"), ImportError("cannot import name 'x'")])
+def test_a_bug_of_ours_keeps_its_traceback(error, monkeypatch, ddim):
+    monkeypatch.setattr(ddim_lib, "noise_from_seeds", lambda *_, **__: raises(error))
+    with pytest.raises(type(error)) as found:
         main(["interpolate", "--weights", "tiny.safetensors", "--out", "x.png"])
+    assert found.value is error
 
 
 def test_a_traceback_can_be_asked_for(monkeypatch, ddim):
-    def failing(*_, **__):
-        raise ValueError("what it says")
-
-    monkeypatch.setattr(ddim_lib, "noise_from_seeds", failing)
+    monkeypatch.setattr(ddim_lib, "noise_from_seeds",
+                        lambda *_, **__: raises(ValueError("what it says")))
     command = ("interpolate", "--weights", "tiny.safetensors", "--out", "x.png")
     assert ddim(*command) == (2, "", "Error: what it says\n")
     with pytest.raises(ValueError, match="what it says"):
         main(["--traceback", *command])
-
-
-def raises(error):
-    raise error
 
 
 @pytest.mark.parametrize("full", [
@@ -517,25 +492,10 @@ def test_out_of_memory_names_the_way_out(full, monkeypatch, ddim):
 
 
 def test_ctrl_c_leaves_no_file(monkeypatch, ddim, tmp_path):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
     before = files(tmp_path)
-    monkeypatch.setattr(together, "sample", interrupted)
+    monkeypatch.setattr(together, "sample", lambda *_, **__: raises(KeyboardInterrupt))
     code, out, err = ddim("interpolate", "--weights", "tiny.safetensors", "--out", "x.png")
     assert (code, out, err.strip()) == (130, "", "Stopped.")
-    assert files(tmp_path) == before
-
-
-@pytest.mark.parametrize("ending", ["png", "gif", "mp4", "npy", "safetensors"])
-def test_a_full_disk_leaves_the_old_file(ending, ddim, tmp_path):
-    command = ("sample", "--weights", "tiny.safetensors", "--steps", 2, "--out", f"x.{ending}")
-    assert ddim(*command, "--n", 1)[0] == 0
-    before = files(tmp_path)
-    with small_disk(600):
-        result = ddim(*command, "--n", 100)
-    why = "ffmpeg ended with" if ending == "mp4" else "File too large"
-    assert_error(result, f"--out x.{ending} cannot be written: {why}", "untouched")
     assert files(tmp_path) == before
 
 
@@ -553,27 +513,15 @@ def test_a_missing_extra_is_named_before_the_work(monkeypatch, ddim):
                  ".mp4 needs imageio-ffmpeg", 'pip install "ddim-lib[video]"', ".gif does not")
 
 
-def test_an_import_that_is_a_bug_keeps_its_traceback(monkeypatch, ddim):
-    def broken(*_, **__):
-        raise ImportError("cannot import name 'x'")
-
-    monkeypatch.setattr(ddim_lib, "noise_from_seeds", broken)
-    with pytest.raises(ImportError, match="name 'x'"):
-        main(["interpolate", "--weights", "tiny.safetensors", "--out", "x.png"])
-
-
 def test_published_weights_are_fetched_only_when_asked(monkeypatch, ddim):
-    from ddim_lib.cli import options as cli_options
+    asked = []
 
-    asked = SimpleNamespace(options=None)
-
-    def load_pretrained(name, device, **options):
-        asked.options = (name, options)
+    def load(name, device, variant, path, download):
+        asked.append((name, download))
         return tiny(), ddim_lib.linear()
 
-    monkeypatch.setattr(cli_options, "load_pretrained", load_pretrained)
-    for weights, extra, wanted in [("cifar10", (), {}), ("mnist", ("--download",), {}),
-                                   ("cifar10", ("--download",), {"download": True})]:
+    monkeypatch.setattr("ddim_lib.weights.published.load", load)
+    for weights, *extra in [("cifar10",), ("mnist", "--download"), ("cifar10", "--download")]:
         assert ddim("sample", "--weights", weights, *extra, "--n", 1, "--steps", 1,
                     "--out", "x.png")[0] == 0
-        assert asked.options == (weights, wanted)
+    assert asked == [("cifar10", False), ("cifar10", True)]

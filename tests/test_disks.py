@@ -9,22 +9,22 @@ import subprocess
 import sys
 
 import pytest
+from test_cli_train import draw_pictures
+from test_datasets import numbers, png
+
+import ddim_lib
 
 # What the process begins with: ddim(..) gives (exit code, what it said on stderr).
 DRIVER = """
 import contextlib, ctypes, io, json, os, sys
 from pathlib import Path
+from click.testing import CliRunner
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 def ddim(*arguments):
-    told = io.StringIO()
-    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
-        try:
-            main([str(argument) for argument in arguments])
-        except SystemExit as end:
-            code = end.code
-    return code, told.getvalue()
+    done = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
+    return done.exit_code, done.stderr
 
 def contents(folder):
     return {p.name: p.read_bytes().hex() for p in Path(folder).iterdir()}
@@ -80,12 +80,7 @@ print(json.dumps(seen))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts as on Linux")
 def test_a_run_on_a_full_disk_keeps_its_checkpoint_and_goes_on_when_there_is_room(tmp_path):
-    import numpy as np
-    from PIL import Image
-
-    (tmp_path / "pictures").mkdir()
-    for i, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (9, 8, 8), np.uint8)):
-        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{i}.png")
+    draw_pictures(tmp_path)
     seen = drive(FULL, tmp_path)
     for attempt in ("first", "again"):
         code, told = seen[attempt]
@@ -140,8 +135,6 @@ print(json.dumps(seen))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the superuser's rights as on Linux")
 def test_a_folder_that_may_only_be_read_is_named_and_read(tmp_path, monkeypatch):
-    import ddim_lib
-
     for variable in ("http_proxy", "https_proxy"):  # nothing is fetched, whatever happens
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
     data = tmp_path / "data"
@@ -149,9 +142,7 @@ def test_a_folder_that_may_only_be_read_is_named_and_read(tmp_path, monkeypatch)
         (data / folder).mkdir(parents=True)
     small = ddim_lib.UNet(ddim_lib.UNetConfig(8, 1, 16, (1, 2), 1, (4,), groups=8))
     ddim_lib.save_weights(data / "net.safetensors", small, ddim_lib.linear())
-    from PIL import Image
-
-    Image.new("L", (8, 8)).save(data / "good" / "x.png")
+    (data / "good" / "x.png").write_bytes(png(numbers(8, 8)))
     (data / "secret.png").write_bytes(b"no one may read this")
     (data / "old" / "checkpoint.pt").write_bytes(b"old")
     (data / "secret.png").chmod(0)

@@ -19,7 +19,8 @@ import pytest
 import torch
 import torch.distributed as dist
 from PIL import Image
-from test_cli_train import TINY, files
+from test_cli_train import TINY, assert_error, draw_pictures, files
+from test_training import assert_same, images, run
 from torch import nn
 
 import ddim_lib
@@ -43,21 +44,12 @@ LOSS, WEIGHT = 1e-6, 1e-5
 PICTURE = 1e-5
 
 
-def images(n=18, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (n, 1, 8, 8), generator=generator, dtype=torch.uint8)
-
-
 def trainer(config=CONFIG, network=NETWORK, seed=100, data=None):
     torch.manual_seed(seed)
     schedule = ddim_lib.linear()
     data = images() if data is None else data
     labels = torch.arange(len(data)) % network.classes if network.classes else None
     return Trainer(ddim_lib.UNet(network, schedule), schedule, data, config, "cpu", labels)
-
-
-def run(t, until=None):
-    return [now.loss.item() for now in t.train(until)]
 
 
 def state(t):
@@ -192,11 +184,7 @@ def lines(text, *begin):
 
 
 def close(found, expected, tolerance):
-    assert found.keys() == expected.keys()
-    worst = max((found[key].double() - expected[key].double()).abs().max().item()
-                for key in expected)
-    assert worst < tolerance
-    return worst
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
 
 
 # The library --------------------------------------------------------------------------------------
@@ -255,7 +243,7 @@ def test_a_run_in_two_processes_is_the_run_in_one(found):
     losses = run(t)
     for f in both:
         assert f["losses"] == both[0]["losses"]
-        assert all(torch.equal(f["state"][key], value) for key, value in both[0]["state"].items())
+        assert_same(f["state"], both[0]["state"])
     assert both[0]["losses"] == pytest.approx(losses, rel=LOSS)
     close(both[0]["state"], state(t), WEIGHT)
 
@@ -324,16 +312,8 @@ def test_alone_it_is_the_plain_loop_bit_for_bit():
 def folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DDIM_DATA", str(tmp_path / "data"))
-    (tmp_path / "pictures").mkdir()
-    for i, pixels in enumerate(images(9)[:, 0].numpy()):
-        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{i}.png")
+    draw_pictures(tmp_path)
     return tmp_path
-
-
-def alone(*arguments):
-    with pytest.raises(SystemExit) as end:
-        main([str(argument) for argument in arguments])
-    return end.value.code
 
 
 def ddim(n, *arguments, where="none", by=TORCHRUN):
@@ -341,10 +321,10 @@ def ddim(n, *arguments, where="none", by=TORCHRUN):
 
 
 @pytest.mark.slow
-def test_a_run_is_stopped_twice_in_two_and_ends_in_one(folder, capsys):
+def test_a_run_is_stopped_twice_in_two_and_ends_in_one(folder, run_ddim):
     """By a signal to accelerate's launcher, then by one that a process alone gets, twice."""
     options = [*TINY, "--steps", 16]
-    assert alone(*options, "--out", "whole") == 0
+    assert run_ddim(*options, "--out", "whole")[0] == 0
     step = 0
     for where, by in (("launcher", ACCELERATE), ("one", TORCHRUN)):
         code, out, err = ddim(2, *options, "--out", "run", *["--resume"][:step], where=where, by=by)
@@ -355,7 +335,7 @@ def test_a_run_is_stopped_twice_in_two_and_ends_in_one(folder, capsys):
                               "with: torchrun --nproc-per-node 2 -m ddim_lib train digits")) == 1
         assert not lines(err, "Error") and os.listdir("run") == ["checkpoint.pt"]
     assert step == before + 3
-    assert alone(*options, "--out", "run", "--resume") == 0
+    assert run_ddim(*options, "--out", "run", "--resume")[0] == 0
 
     whole, parts = (json.loads(Path(run, "loss.json").read_text()) for run in ("whole", "run"))
     tolerance = {"fp32": (LOSS, WEIGHT), "bf16": (0.02, 0.02)}[whole["precision"]]
@@ -384,17 +364,15 @@ def test_what_goes_wrong_in_one_ends_all_with_one_line(where, words, folder):
 
 
 @pytest.mark.slow
-def test_samples_and_films_are_gathered_even_with_more_processes_than_seeds(folder, capsys):
+def test_samples_and_films_are_gathered_even_with_more_processes_than_seeds(folder, run_ddim):
     options = ("sample", "--weights", "mnist-labels", "--labels", "7,3", "--guidance", 2, "--seeds",
                "7,3", "--steps", 4, "--eta", 1, "--device", "cpu", "--frames", 3)
-    for run, out in (("one", None), ("three", folder)):
-        outs = [word for kind in ("npy", "png", "gif") for word in ("--out", f"{run}/a.{kind}")]
-        if out is None:
-            assert alone(*options, *outs) == 0
-        else:
-            code, out, err = ddim(3, *options, *outs)
-            assert code == 0 and not lines(err, "Error"), err
-            assert out.count("\n") == 1 and out.startswith("2 pictures, 4 steps")
+    one, three = ([word for kind in ("npy", "png", "gif") for word in ("--out", f"{run}/a.{kind}")]
+                  for run in ("one", "three"))
+    assert run_ddim(*options, *one)[0] == 0
+    code, out, err = ddim(3, *options, *three)
+    assert code == 0 and not lines(err, "Error"), err
+    assert out.count("\n") == 1 and out.startswith("2 pictures, 4 steps")
     np.testing.assert_allclose(np.load("three/a.npy"), np.load("one/a.npy"), rtol=0, atol=PICTURE)
     for kind in ("png", "gif"):
         with Image.open(f"one/a.{kind}") as one, Image.open(f"three/a.{kind}") as three:
@@ -432,12 +410,10 @@ def variables(monkeypatch):
      "give it --multi_gpu instead"),
     (COMPLETE, 'need accelerate: pip install "ddim-lib[train]"'),
 ])
-def test_what_cannot_begin_is_an_error(chosen, words, variables, monkeypatch, capsys, folder):
+def test_what_cannot_begin_is_an_error(chosen, words, variables, monkeypatch, run_ddim, folder):
     variables(chosen)
     monkeypatch.setitem(sys.modules, "accelerate", None)
-    assert alone("sample", "--n", 1, "--steps", 1, "--out", "x.npy") == 2
-    err = capsys.readouterr().err
-    assert err.startswith("Error: ") and words in err and err.count("\n") == 1
+    assert_error(run_ddim("sample", "--n", 1, "--steps", 1, "--out", "x.npy"), words)
     assert not Path("x.npy").exists()
 
 
@@ -472,11 +448,10 @@ def test_each_process_takes_the_gpu_of_its_number(monkeypatch):
         cli_options.chosen_device("mps")
 
 
-def test_a_batch_that_cannot_be_cut_is_an_error(folder, monkeypatch, capsys):
+def test_a_batch_that_cannot_be_cut_is_an_error(folder, monkeypatch, run_ddim):
     monkeypatch.setattr(cli_train, "world_size", lambda: 3)
-    assert alone(*TINY, "--steps", 2, "--out", "run") == 2
-    err = capsys.readouterr().err
-    assert "'--batch-size'" in err and "divisible by the number of processes, 3, got 4" in err
+    assert_error(run_ddim(*TINY, "--steps", 2, "--out", "run"), "'--batch-size'",
+                 "divisible by the number of processes, 3, got 4")
     assert not Path("run").exists()
 
 
@@ -484,21 +459,20 @@ def test_a_batch_that_cannot_be_cut_is_an_error(folder, monkeypatch, capsys):
     (cli_sample, ("interpolate", "--frames", 3, "--steps", 2, "--out", "new/x.npy")),
     (cli_evaluate, ("evaluate", "--n", 3, "--steps", 2, "--out", "new/x.json")),
 ])
-def test_who_has_no_pictures_writes_none(module, arguments, folder, monkeypatch, capsys):
+def test_who_has_no_pictures_writes_none(module, arguments, folder, monkeypatch, run_ddim):
     """In another process than the first."""
     monkeypatch.setattr(module, "is_first", lambda: False)
     monkeypatch.setattr(module, "sample_together", lambda *_, **options: seen.append(options))
     seen = []
-    assert alone(*arguments) == 0
+    assert run_ddim(*arguments) == (0, "", "")
     assert len(seen) == 1 and len(seen[0].get("x_T", seen[0].get("seeds"))) == 3
-    assert capsys.readouterr().out == "" and not Path("new").exists()
+    assert not Path("new").exists()
 
 
 @pytest.mark.parametrize("name", ["encode", "weights"])
-def test_other_commands_run_in_one_process(name, monkeypatch, capsys):
+def test_other_commands_run_in_one_process(name, monkeypatch, run_ddim):
     monkeypatch.setattr("ddim_lib.cli.errors.world_size", lambda: 2)
-    assert alone(name, "--help") == 2
-    assert f"ddim {name} must run in one process, got 2" in capsys.readouterr().err
+    assert_error(run_ddim(name, "--help"), f"ddim {name} must run in one process, got 2")
 
 
 if __name__ == "__main__":
