@@ -86,8 +86,6 @@ class Seeds(click.ParamType):
     wanted = f"whole numbers in 0..{LARGEST_SEED}, as 0-31 or 0,5,7"
 
     def convert(self, value, param, ctx):
-        if isinstance(value, list):
-            return value
         seeds = []
         for part in value.split(","):
             found = re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", part, re.ASCII)

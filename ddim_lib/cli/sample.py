@@ -145,12 +145,12 @@ def moment(pair: tuple[Tensor, Tensor], show: str, columns: int, scale: int) -> 
 
 @click.command()
 @OUT
-@click.option("--seeds", type=Seeds(), metavar="A,B", default="0,1", show_default="0,1; 0-3",
+@click.option("--seeds", type=Seeds(), metavar="A,B", show_default="0,1; 0-3",
               help="Two seeds, the ends; four, the corners, with --grid.")
 @click.option("--slerp/--lerp", "spherical", default=True,
               help="Along the sphere, or straight: lerp leaves the noise's length.")
 @click.option("--grid", is_flag=True, help="Two directions between four corners.")
-@click.option("--frames", type=click.IntRange(2, 1000), default=11, show_default="11; 8",
+@click.option("--frames", type=click.IntRange(2, 1000), show_default="11; 8",
               help="From end to end, the ends included; the side, with --grid.")
 @weights_option
 @steps_option(50)
@@ -158,9 +158,8 @@ def moment(pair: tuple[Tensor, Tensor], show: str, columns: int, scale: int) -> 
 @scale_option
 @fps_option
 @computing_options
-@click.pass_context
-def interpolate(ctx, outs, seeds, spherical, grid, frames, weights, download, steps, spacing,
-                scale, fps, batch_size, autocast, device):
+def interpolate(outs, seeds, spherical, grid, frames, weights, download, steps, spacing, scale,
+                fps, batch_size, autocast, device):
     """Draw what lies between two seeds, or in a grid between four.
 
     --out FILE ends in .png (a strip or a grid), .gif or .mp4 (one after the other; not with
@@ -174,12 +173,9 @@ def interpolate(ctx, outs, seeds, spherical, grid, frames, weights, download, st
     """
     begin = time.perf_counter()
     device, autocast = chosen_computing(device, autocast)
-    default = click.core.ParameterSource.DEFAULT
-    if grid and ctx.get_parameter_source("seeds") == default:
-        seeds = [0, 1, 2, 3]
-    if grid and ctx.get_parameter_source("frames") == default:
-        frames = 8
     wanted = 4 if grid else 2
+    seeds = seeds or list(range(wanted))
+    frames = frames or (8 if grid else 11)
     if len(seeds) != wanted:
         raise click.BadParameter(f"must be {wanted} seeds {'with' if grid else 'without'} --grid, "
                                  f"got {len(seeds)}", param_hint="'--seeds'")
