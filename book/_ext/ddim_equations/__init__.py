@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
+from ddim_shared import text_nodes
 from ddim_shared.nested import generated
-from ddim_shared.text_nodes import texts
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -25,9 +25,7 @@ NAMED = re.compile(rf"\b(?:[Ee]quations?|[Ee]qs?\.)\s+{ONE}(?:(?:,\s+and|,|\s+an
                    rf"{ONE})*")
 # "(11.2)" alone, and what this book says of a whole number alone.
 BARE = re.compile(r"(?<!\S)\((\d+\.\d+)\)|\b(?:[Ll]oss|chain|in|where)\s+\((\d+)\)")
-UNTOUCHED = (nodes.title, nodes.reference, nodes.FixedTextElement, nodes.literal, nodes.math,
-             nodes.math_block, nodes.raw, nodes.caption, nodes.term, addnodes.desc_signature,
-             addnodes.pending_xref, addnodes.toctree)
+UNTOUCHED = (*text_nodes.UNTOUCHED, nodes.term, addnodes.desc_signature)
 
 
 def load(app: Sphinx) -> None:
@@ -48,10 +46,9 @@ def anchor(app: Sphinx, doctree: nodes.document) -> None:
 
 def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Make mentions links; on paper, also mark the places that they lead to."""
-    for text in texts(doctree, UNTOUCHED):
-        parts = linked(app, docname, text)
-        if len(parts) > 1 or not isinstance(parts[0], nodes.Text):
-            text.parent.replace(text, parts)
+    for text in text_nodes.texts(doctree, UNTOUCHED):
+        if links := linked(app, docname, text):
+            text.parent.replace(text, text_nodes.cut(str(text), links))
     if app.builder.format == "latex":
         for block in list(doctree.findall(nodes.math_block)):
             if block["ids"]:
@@ -59,9 +56,9 @@ def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
                 block.parent.insert(block.parent.index(block), place)
 
 
-def linked(app: Sphinx, docname: str, text: nodes.Text) -> list[nodes.Node]:
-    """A text, cut where it mentions equations."""
-    said, parts, end = str(text), [], 0
+def linked(app: Sphinx, docname: str, text: nodes.Text) -> list[tuple[int, int, nodes.Node]]:
+    """Where a text mentions equations, from where to where, each with its link."""
+    said, links = str(text), []
     for start, stop, number, named in mentions(said):
         equation = app.ddim_equations.get(number)
         if equation is None:
@@ -69,11 +66,10 @@ def linked(app: Sphinx, docname: str, text: nodes.Text) -> list[nodes.Node]:
                 logger.warning("a mention of equation (%s), and no chapter has it", number,
                                type="ddim", subtype="equations", location=docname)
             continue
-        parts += [nodes.Text(said[end:start]), make_refnode(
+        links.append((start, stop, make_refnode(
             app.builder, docname, equation.chapter, equation.anchor,
-            nodes.inline("", said[start:stop]))]
-        end = stop
-    return [part for part in [*parts, nodes.Text(said[end:])] if part.astext()] or [text]
+            nodes.inline("", said[start:stop]))))
+    return links
 
 
 def mentions(said: str) -> list[tuple[int, int, str, bool]]:

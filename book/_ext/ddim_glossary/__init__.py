@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from ddim_shared.text_nodes import inside, texts
+from ddim_shared import text_nodes
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -20,9 +20,7 @@ from ddim_glossary import terms as glossary_terms
 
 logger = logging.getLogger(__name__)
 GLOSSARY = "book/glossary"
-UNTOUCHED = (nodes.title, nodes.reference, nodes.FixedTextElement, nodes.literal, nodes.math,
-             nodes.math_block, nodes.raw, nodes.table, nodes.caption, nodes.legend,
-             nodes.block_quote, addnodes.pending_xref, addnodes.toctree)
+UNTOUCHED = (*text_nodes.UNTOUCHED, nodes.table, nodes.legend, nodes.block_quote)
 
 
 def anchor(app: Sphinx, doctree: nodes.document) -> None:
@@ -57,24 +55,22 @@ def link(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 
 def link_chapter(app: Sphinx, part: nodes.Element, page: str, docname: str) -> None:
     left = glossary_terms.terms()
-    for text in texts(part, UNTOUCHED):
-        if inside(text, (nodes.paragraph,)):
+    for text in text_nodes.texts(part, UNTOUCHED):
+        if text_nodes.inside(text, (nodes.paragraph,)):
             uses = glossary_terms.first_uses(str(text), left, chapter_of(page))
             if uses:
-                text.parent.replace(text, cut(app, docname, str(text), uses))
+                links = [(start, stop, reference(app, docname, str(text)[start:stop], term))
+                         for start, stop, term in uses]
+                text.parent.replace(text, text_nodes.cut(str(text), links))
                 left = [term for term in left if term not in [use[2] for use in uses]]
 
 
-def cut(app: Sphinx, docname: str, text: str, uses: list) -> list[nodes.Node]:
-    """The text with links in it."""
-    parts, end = [], 0
-    for start, stop, term in uses:
-        reference = make_refnode(app.builder, docname, GLOSSARY, term.anchor,
-                                 nodes.Text(text[start:stop]), glossary_terms.plain(term.meaning))
-        reference["classes"].append("ddim-term")
-        parts += [nodes.Text(text[end:start]), reference]
-        end = stop
-    return [part for part in [*parts, nodes.Text(text[end:])] if part.astext()]
+def reference(app: Sphinx, docname: str, said: str,
+              term: glossary_terms.Term) -> nodes.reference:
+    link = make_refnode(app.builder, docname, GLOSSARY, term.anchor, nodes.Text(said),
+                        glossary_terms.plain(term.meaning))
+    link["classes"].append("ddim-term")
+    return link
 
 
 def setup(app: Sphinx) -> dict:

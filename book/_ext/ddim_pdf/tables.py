@@ -63,13 +63,13 @@ def printed(leaf: nodes.Node) -> str:
     return re.sub(r"[{}_^\s]", "", re.sub(r"\\[a-zA-Z]+", "m", text))
 
 
-def widths(natural: list[int], needed: list[int], line: int = LINE) -> list[int]:
-    """Widths of the columns, in letters, with their sum at most `line` if the words allow it.
+def widths(natural: list[int], needed: list[int]) -> list[int]:
+    """Widths of the columns, in letters, with their sum at most LINE if the words allow it.
 
     A column that needs less than its share gets what it needs; the others share the rest, by the
     length of their text.
     """
-    room = line - GAP * len(natural)
+    room = LINE - GAP * len(natural)
     if sum(natural) <= room:
         return natural
     given = {}

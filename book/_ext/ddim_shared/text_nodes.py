@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from docutils import nodes
+from sphinx import addnodes
+
+# Elements in which a text stays as it is.
+UNTOUCHED = (nodes.title, nodes.reference, nodes.FixedTextElement, nodes.literal, nodes.math,
+             nodes.math_block, nodes.raw, nodes.caption, addnodes.pending_xref, addnodes.toctree)
 
 
 def texts(tree: nodes.Element, untouched: tuple[type, ...]) -> list[nodes.Text]:
@@ -21,6 +26,15 @@ def texts(tree: nodes.Element, untouched: tuple[type, ...]) -> list[nodes.Text]:
             element.children = []
             element.extend(merged)
     return [text for text in tree.findall(nodes.Text) if not inside(text, untouched)]
+
+
+def cut(text: str, links: list[tuple[int, int, nodes.Node]]) -> list[nodes.Node]:
+    """A text with nodes in it: from where to where each stands, and itself, in order."""
+    parts, end = [], 0
+    for start, stop, link in links:
+        parts += [nodes.Text(text[end:start]), link]
+        end = stop
+    return [part for part in [*parts, nodes.Text(text[end:])] if part.astext()]
 
 
 def inside(node: nodes.Node, kinds: tuple[type, ...]) -> bool:

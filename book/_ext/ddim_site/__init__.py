@@ -17,7 +17,6 @@ from sphinx.config import Config
 from sphinx.errors import ConfigError
 
 CARD = "social_card.png"  # in book/_assets, drawn by scripts/assets/social_card.py
-CARD_SIZE = (1200, 630)
 CARD_ALT = "Denoising Diffusion Implicit Models, an executable book: digits emerge from noise."
 LONGEST = 300  # a description, in characters; search engines show half of it or more
 NOINDEX = '<meta name="robots" content="noindex" />'
@@ -34,8 +33,8 @@ def addresses(app: Sphinx, config: Config) -> None:
     config.ogp_image = f"{base}_static/{CARD}"
     config.ogp_image_alt = CARD_ALT
     config.ogp_custom_meta_tags = (
-        *(f'<meta property="og:image:{side}" content="{length}" />'
-          for side, length in zip(("width", "height"), CARD_SIZE, strict=True)),
+        '<meta property="og:image:width" content="1200" />',
+        '<meta property="og:image:height" content="630" />',
         '<meta name="twitter:card" content="summary_large_image" />',
     )
 
@@ -52,10 +51,6 @@ def plain(paragraph: nodes.Element) -> str:
     return " ".join("".join(words).split())
 
 
-def sentences(text: str) -> list[str]:
-    return re.split(r"(?<=[.!?]) (?=[A-Z])", text)
-
-
 def describe(doctree: nodes.document) -> str | None:
     """The page in one or two sentences: the beginning of its first paragraph of running text.
 
@@ -68,7 +63,7 @@ def describe(doctree: nodes.document) -> str | None:
         if BADGE.match(text) or len(text.split()) < 5:
             continue
         kept = ""
-        for sentence in sentences(text):
+        for sentence in re.split(r"(?<=[.!?]) (?=[A-Z])", text):
             # A colon leads to something that is not in the paragraph.
             if "\\" in sentence or sentence[-1] == ":" or len(kept) + len(sentence) > LONGEST:
                 break

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -44,17 +45,16 @@ def collect(app: Sphinx, name: str, template: str, context: dict, doctree) -> No
         ]
 
 
-def words(site: Path) -> set[str]:
+def words(pages: Iterable[str], static: Path) -> set[str]:
     """Whatever may be a class or an id: of the pages, and in the scripts that they load."""
     found = set(LIVE)
-    for page in site.rglob("*.html"):
-        text = page.read_text("utf-8")
+    for text in pages:
         for value in re.findall(r'\b(?:class|id)="([^"]*)"', text):
             found.update(value.split())
         for script in re.findall(r"<script(?![^>]*json)[^>]*>(.*?)</script>", text, re.DOTALL):
             found.update(re.findall(r"[A-Za-z_][\w-]*", script))
-    for script in (site / "_static").rglob("*.js"):
-        if not BLIND.search(script.relative_to(site / "_static").as_posix()):
+    for script in static.rglob("*.js"):
+        if not BLIND.search(script.relative_to(static).as_posix()):
             found.update(re.findall(r"[A-Za-z_][\w-]*", script.read_text("utf-8")))
     return found
 
@@ -77,8 +77,9 @@ def write(app: Sphinx, exception: Exception | None) -> None:
     site = Path(app.outdir)
     static = site / "_static"
     pages = {page: page.read_text("utf-8") for page in sorted(site.rglob("*.html"))}
-    known = words(site)
-    known |= {w for w in stylesheet_words(static) if w.startswith(LIVE_PREFIXES)}
+    known = words(pages.values(), static)
+    classes = re.findall(r"[.]([\w-]+)", (static / THEME[1]).read_text("utf-8"))
+    known |= {name for name in classes if name.startswith(LIVE_PREFIXES)}
     sheets = THEME + bundled(app)
     text = "".join(imported(static, path) for path in sheets)
     elsewhere = "".join([*pages.values(), *readers(app, static)])
@@ -104,10 +105,6 @@ def readers(app: Sphinx, static: Path) -> list[str]:
     own = [file for folder in own_folders(app)
            for file in folder.rglob("*.css") if "vendor" not in file.parts]
     return [file.read_text("utf-8") for file in scripts + own]
-
-
-def stylesheet_words(static: Path) -> set[str]:
-    return set(re.findall(r"[.]([\w-]+)", (static / THEME[1]).read_text("utf-8")))
 
 
 def setup(app: Sphinx) -> dict:

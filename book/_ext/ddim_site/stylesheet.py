@@ -4,8 +4,6 @@ The theme's style sheets hold all of Bootstrap and of Font Awesome, 440 KB on ev
 """
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,11 +47,6 @@ process.stdout.write(purged.css);
 """
 
 
-def node() -> str | None:
-    """The machine's Node, or the environment's own: scripts/assets/vendor.py."""
-    return shutil.which("node", path=os.pathsep.join([os.environ["PATH"], f"{sys.prefix}/bin"]))
-
-
 def trim(css: str, words: set[str], variables: set[str], unwanted: str = "(?!)") -> str:
     """`css` without rules that need another class or id than `words`.
 
@@ -64,12 +57,16 @@ def trim(css: str, words: set[str], variables: set[str], unwanted: str = "(?!)")
         FileNotFoundError: PurgeCSS or Node is not there.
         subprocess.CalledProcessError: the style sheet has a fault; standard error says which.
     """
+    # ddim_api has put the checkout on the path.
+    from scripts.assets.vendor import program
+
     folder = next((p for p in PLACES if (p / "node_modules" / "purgecss").is_dir()), None)
-    if not (folder and node()):
+    node = program("node")
+    if not (folder and node):
         raise FileNotFoundError("the style sheet needs Node and PurgeCSS: run `make book`, or "
                                 "`npm ci --ignore-scripts`")
     given = {"css": css, "words": sorted(words), "variables": sorted(variables),
              "unwanted": unwanted}
-    done = subprocess.run([node(), "--input-type=module", "--eval", PURGE], cwd=folder, text=True,
+    done = subprocess.run([node, "--input-type=module", "--eval", PURGE], cwd=folder, text=True,
                           input=json.dumps(given), stdout=subprocess.PIPE, check=True)
     return done.stdout
