@@ -5,7 +5,6 @@ are held against other ways to the same number.
 """
 
 import ast
-import json
 import math
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from test_notebooks import plain_code
 import ddim_lib
 from ddim_lib.schedule import linear
 from ddim_lib.training import noise_prediction_loss
+from scripts.notebooks.normal_form import read
 
 BOOK = Path(__file__).resolve().parent.parent / "book"
 SCHEDULE = linear()
@@ -29,12 +29,10 @@ def noise(*shape, seed=0):
 def defined(chapter, *names, **given):
     """Functions and constants of a chapter's cells, by name."""
     space = {"torch": torch, "math": math, "ddim_lib": ddim_lib, "schedule": SCHEDULE, **given}
-    cells = json.loads((BOOK / f"{chapter}.ipynb").read_text(encoding="utf-8"))["cells"]
-    for cell in cells:
-        source = plain_code("".join(cell["source"]))
-        if cell["cell_type"] != "code":
+    for cell in read(BOOK / f"{chapter}.ipynb").cells:
+        if cell.cell_type != "code":
             continue
-        for node in ast.parse(source).body:
+        for node in ast.parse(plain_code(cell.source)).body:
             named = [node.name] if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else \
                 [t.id for t in getattr(node, "targets", []) if isinstance(t, ast.Name)]
             if set(named) & set(names):
@@ -82,8 +80,8 @@ def test_the_chapters_loss_is_the_librarys():
     def model(x, t):
         return 0.3 * x + t.view(-1, 1, 1, 1) / 1000
 
-    cells = json.loads((BOOK / "03_learning.ipynb").read_text(encoding="utf-8"))["cells"]
-    loop, = ["".join(c["source"]) for c in cells if "# 6. go downhill" in "".join(c["source"])]
+    cells = read(BOOK / "03_learning.ipynb").cells
+    loop, = [c.source for c in cells if "# 6. go downhill" in c.source]
     inner, = [n for n in ast.parse(loop).body if isinstance(n, ast.For)]
     lines = [ast.unparse(n) for n in inner.body[1:5]]  # 1. draws the pictures
     space = {"torch": torch, "schedule": SCHEDULE, "model": model, "device": "cpu",

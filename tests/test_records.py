@@ -9,12 +9,11 @@ import ddim_records
 import pytest
 import small_book
 from ddim_records import column, origins, records, rows_of
+from test_run_times import RUN
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```\{record\} ([^\n]*)\n((?::[^\n]*\n)*)(.*?)^```$",
                    re.DOTALL | re.MULTILINE)
-RUN = {"seconds": 50.0, "peak_memory_gb": 1.0, "cores": 2, "threads": 2, "processor": "A chip",
-       "python": "3.11.7", "torch": "2.14.1", "date": "2026-11-23"}
 
 
 @pytest.fixture
@@ -49,6 +48,11 @@ def table(root: Path, *lines: str, name="a.json", path="rows", where="", turned=
     (609.1, "609.1"), (1500000, "1,500,000"), ("a", "a")])
 def test_values_in_words(value, said):
     assert records.shown(value) == said
+
+
+def test_the_largest_of_several(root):
+    write(root, "runs.json", {"one": RUN, "two": RUN | {"seconds": 90.5}})
+    assert records.fact("runs.json *.seconds as largest", root) == (90.5, "runs.json")
 
 
 def test_shares_in_percent():
@@ -168,10 +172,7 @@ def test_records_of_one_origin_are_told_together_and_once(root):
 
 
 def page(tmp_path: Path, text: str) -> tuple[str, str]:
-    (tmp_path / "source").mkdir(parents=True)
-    (tmp_path / "source/index.md").write_text(f"# Title\n\n{text}\n")
-    told = small_book.build(tmp_path, ["ddim_records"])
-    return told, (tmp_path / "out/index.html").read_text(encoding="utf-8")
+    return small_book.page(tmp_path, f"# Title\n\n{text}\n", ["ddim_records"])
 
 
 def test_a_page_shows_a_table_and_a_number(tmp_path):

@@ -5,7 +5,6 @@ Most of it reads the sources; what needs the built book is skipped without one.
 
 import ast
 import functools
-import os
 import re
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from ddim_api import commands as command_pages
 from ddim_equations import sources as equation_sources
 from ddim_glossary import terms as glossary_terms
 from ddim_shared import repository
+from test_pages import missing, parsed
 
 import ddim_lib
 from ddim_lib.cli import main
@@ -254,14 +254,8 @@ def test_the_glossarys_page_shows_names_without_forms(small):
 def built(name):
     path = SITE / f"{name}.html"
     if not path.is_file():
-        what = "there is no built book: run `make book` first"
-        pytest.fail(what) if os.environ.get("CI") == "true" else pytest.skip(what)
-    return parsed(path)
-
-
-@functools.cache
-def parsed(path):
-    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        missing("there is no built book: run `make book` first")
+    return parsed(f"book/{name}.html")
 
 
 @functools.cache

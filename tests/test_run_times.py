@@ -71,10 +71,10 @@ def recorded(monkeypatch) -> list:
     return calls
 
 
-def chapter(folder: Path, source: str) -> Path:
+def chapter(folder: Path, text: str, new=nbformat.v4.new_code_cell) -> Path:
+    """A notebook of one cell."""
     path = folder / "01_small.ipynb"
-    cell = nbformat.v4.new_code_cell(source, id="a")
-    path.write_text(nbformat.writes(nbformat.v4.new_notebook(cells=[cell])))
+    path.write_text(nbformat.writes(nbformat.v4.new_notebook(cells=[new(text, id="a")])))
     return path
 
 
@@ -164,10 +164,7 @@ def test_every_box_says_what_its_chapter_takes():
 
 def box(tmp_path: Path, takes: str) -> dict:
     text = f"# Small\n\n> **Able to** read.\n>\n> **Takes** about {takes}\n"
-    cell = nbformat.v4.new_markdown_cell(text, id="a")
-    path = tmp_path / "03_small.ipynb"
-    path.write_text(nbformat.writes(nbformat.v4.new_notebook(cells=[cell])))
-    return boxes(tmp_path)["03_small"]
+    return boxes(chapter(tmp_path, text, nbformat.v4.new_markdown_cell).parent)["01_small"]
 
 
 def test_a_box_is_read_over_its_lines(tmp_path):
@@ -181,7 +178,7 @@ def test_a_box_is_read_over_its_lines(tmp_path):
 @pytest.mark.parametrize("takes", ["a minute.", "5 seconds on a GPU, 1 GB of memory, no download.",
                                    "5 seconds on two CPU cores, no download."])
 def test_a_box_of_another_form_is_an_error_that_names_the_chapter(tmp_path, takes):
-    with pytest.raises(AssertionError, match="03_small.ipynb"):
+    with pytest.raises(AssertionError, match="01_small.ipynb"):
         box(tmp_path, takes)
 
 
