@@ -1,6 +1,6 @@
 """No test file leaves anything to the next: the files run in any order, on any worker.
 
-And the command, as most of them call it.
+And the command, as most of them call it, and what drives Chromium and Firefox, once a file.
 """
 
 import process_state
@@ -28,3 +28,11 @@ def run_ddim(capsys):
         return end.value.code, out, err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright

@@ -9,6 +9,14 @@ CHECK = """async () => (await axe.run(document, {resultTypes: ["violations"]})).
     .flatMap(v => v.nodes.map(n => `${v.id}: ${n.target.join(" ")}: ${n.failureSummary}`))"""
 
 
+@pytest.fixture
+def axe() -> str:
+    """Its script."""
+    if not AXE.is_file():
+        missing("axe-core is not there: run `npm ci --ignore-scripts`")
+    return AXE.read_text(encoding="utf-8")
+
+
 def violations(page, scheme: str | None = None) -> list[str]:
     if scheme and not page.url.endswith("404.html"):
         page.wait_for_function(f"document.documentElement.dataset.theme === '{scheme}'")
@@ -17,11 +25,9 @@ def violations(page, scheme: str | None = None) -> list[str]:
 
 
 @pytest.mark.parametrize("name", [*PAGES, "search.html", "genindex.html", "404.html"])
-def test_no_serious_violation(visit, name):  # noqa: F811
-    if not AXE.is_file():
-        missing("axe-core is not there: run `npm ci --ignore-scripts`")
+def test_no_serious_violation(axe, visit, name):  # noqa: F811
     page, _ = visit(name, color_scheme="light", viewport={"width": 1280, "height": 900})
-    page.evaluate(AXE.read_text(encoding="utf-8"))
+    page.evaluate(axe)
     # What is folded has colours too.
     page.evaluate("document.querySelectorAll('article details').forEach(d => d.open = true)")
     found = {}
@@ -37,12 +43,10 @@ def test_no_serious_violation(visit, name):  # noqa: F811
     "<button></button>",
     "<select><option>one</option></select>",
 ])
-def test_a_fault_is_noticed(visit, fault):  # noqa: F811
+def test_a_fault_is_noticed(axe, visit, fault):  # noqa: F811
     """The check above can fail."""
-    if not AXE.is_file():
-        missing("axe-core is not there: run `npm ci --ignore-scripts`")
     page, _ = visit("404.html")
-    page.evaluate(AXE.read_text(encoding="utf-8"))
+    page.evaluate(axe)
     page.evaluate("html => document.querySelector('main').insertAdjacentHTML('beforeend', html)",
                   fault)
     assert len(violations(page)) == 1

@@ -11,13 +11,11 @@ import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
-from test_live import DONE, PIXELS, alert, differences, drawn, sample
-from test_pages import CHROMIUM, FLAGS, ROOT, UNREADABLE, address, missing, visit  # noqa: F401
+from test_live import DIGITS, SMALL, alert, drawn, same_digits, sample
+from test_pages import ROOT, UNREADABLE, address, missing, visit  # noqa: F401
+from test_pages import browser as chromium  # noqa: F401
 from test_search import RESULT
-
-import ddim_lib
 
 FIREFOX = os.environ.get("FIREFOX") or next(
     filter(None, map(shutil.which, ["firefox-esr", "firefox"])), None)
@@ -28,20 +26,12 @@ CHAPTER_5 = "book/05_fast_sampling.html"
 
 
 @pytest.fixture(scope="module")
-def playwright(address):  # noqa: F811
+def browser(playwright, tmp_path_factory):
     if FIREFOX is None:
         missing("there is no Firefox: install it, or name it in the variable FIREFOX")
     told = subprocess.run([FIREFOX, "--version"], capture_output=True, text=True).stdout
     if int(re.search(r"(\d+)\.", told)[1]) < OLDEST:
         missing(f"{told.strip()} is too old for Playwright: {OLDEST} is the oldest that was tried")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture(scope="module")
-def browser(playwright, tmp_path_factory):
     start = tmp_path_factory.mktemp("firefox") / "start"
     command = shlex.join([sys.executable, str(ROOT / "tests" / "firefox_relay.py"), FIREFOX])
     start.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
@@ -101,26 +91,14 @@ def test_search_finds_a_chapter(visit):  # noqa: F811
 
 
 def test_the_live_sampler_draws_the_library_s_digits_and_chromium_s_pixels(
-        visit, playwright, address):  # noqa: F811
-    if CHROMIUM is None:
-        missing("there is no Chromium: install it, or name it in the variable CHROMIUM")
-    chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        visit, chromium, address):  # noqa: F811
     page, faults = visit(CHAPTER_5)
     other = chromium.new_page()
     other.goto(f"{address}/{CHAPTER_5}", wait_until="networkidle")
     pictures = []
     for each in (page, other):
-        sample(each, wait=False, S=5, n=3, seed=2)
-        each.wait_for_function(DONE, timeout=180_000)
+        sample(each, wait=180_000, **SMALL)
         assert alert(each) == ""
-        pictures.append(each.locator(".ddim-live canvas").evaluate_all(
-            f"all => all.map({PIXELS})"))
-    mine, its = map(np.array, pictures)
-    assert mine.shape[0] == 2 and mine.std() > 10, "there are digits, DDIM's and DDPM's"
-    assert np.array_equal(mine, its), f"{(mine != its).sum()} pixels differ"
-    network = ddim_lib.load_pretrained("mnist")
-    for run in drawn(page):
-        walk = ddim_lib.sample_iter(*network, steps=5, seeds=range(2, 5), eta=run["eta"])
-        assert max(differences(run, walk)) <= 1e-3
+        pictures.append(each.evaluate(DIGITS))
+    same_digits(*pictures, drawn(page))
     assert faults == []
-    chromium.close()

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from test_pages import CHROMIUM, FLAGS, ROOT, missing
+from test_pages import ROOT, browser, watched  # noqa: F401
 
 NAME = "01_noising.ipynb"
 CHAPTER = (ROOT / "book" / NAME).read_text(encoding="utf-8")
@@ -25,8 +25,6 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """The server's address. Nothing of the reader's own settings, and no trust from before."""
-    if CHROMIUM is None:
-        missing("there is no Chromium: install it, or name it in the variable CHROMIUM")
     folder = tmp_path_factory.mktemp("lab")
     for name in [NAME, *re.findall(r"_assets/\w+\.svg", CHAPTER)]:
         (folder / "book" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -54,25 +52,13 @@ def lab(tmp_path_factory):
         server.wait(timeout=60)
 
 
-@pytest.fixture(scope="module")
-def browser(lab):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def chapter(browser, lab):
+def chapter(browser, lab):  # noqa: F811
     """The opened chapter with every cell on the page, and the errors."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(WAIT)
-    page, faults = context.new_page(), []
-    page.on("pageerror", lambda error: faults.append(f"error: {error}"))
-    page.on("console", lambda m: m.type == "error" and faults.append(f"console: {m.text}"))
-    page.on("response", lambda r: r.status >= 400 and faults.append(f"{r.status}: {r.url}"))
+    page = context.new_page()
+    faults = watched(page, lab)
     page.goto(f"{lab}/lab/tree/{NAME}?reset")
     page.wait_for_function(f"{PROMPTS}.length === {len(CELLS)}")
     yield page, faults

@@ -5,9 +5,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from ddim_site import icons, styles, stylesheet
-from test_pages import PAGES, SITE, address, browser, visit  # noqa: F401
+from test_pages import CHAPTERS, PAGES, SITE, address, browser, visit  # noqa: F401
 
-CHAPTERS = [name for name in PAGES if re.search(r"/\d\d_", name)]
 # Bytes, not compressed, that a page may ask for by itself.
 LANDING, REFERENCE, CHAPTER = 1_000_000, 1_500_000, 3_000_000
 
@@ -82,11 +81,8 @@ def untrimmed() -> str:
     """The sheets of site.css, whole but for the icons, which are not the theme's."""
     static, sheet = SITE / "_static", (SITE / "_static" / "site.css").read_text(encoding="utf-8")
 
-    def whole(path: str) -> str:
-        text = (static / path).read_text(encoding="utf-8").replace("url(../", "url(")
-        return re.sub(r'@import "../(basic.css)";', lambda found: whole(found[1]), text)
-
-    text = "".join(map(whole, re.match(r"/\* From ([^*]+) \*/", sheet)[1].split(", ")))
+    sheets = re.match(r"/\* From ([^*]+) \*/", sheet)[1].split(", ")
+    text = "".join(styles.imported(static, path) for path in sheets)
     assert "@import" not in text
     names = {re.sub(r"\\(.)", r"\1", n) for n in re.findall(r"[.#]((?:[\w-]|\\.)+)", text)}
     variables = set(re.findall(r"--[\w-]+", text))

@@ -13,10 +13,10 @@ import re
 import shutil
 import threading
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,17 +46,22 @@ def missing(what: str) -> None:
     pytest.skip(what)
 
 
+@functools.cache
+def parsed(name: str) -> BeautifulSoup:
+    return BeautifulSoup((SITE / name).read_text(encoding="utf-8"), "html.parser")
+
+
 class Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
 
 @contextlib.contextmanager
-def served(by=Quiet):
-    """The address of a server of the built site."""
+def served(by=Quiet, folder=SITE):
+    """The address of a server of the built site, or of a folder that leads to it."""
     if not PAGES:
         missing("there is no built book: run `make book` first")
-    handler = functools.partial(by, directory=SITE)
+    handler = functools.partial(by, directory=folder)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -70,38 +75,38 @@ def address():
 
 
 @pytest.fixture(scope="module")
-def browser(address):
+def browser(playwright):
     if CHROMIUM is None:
         missing("there is no Chromium: install it, or name it in the variable CHROMIUM")
-    from playwright.sync_api import sync_playwright
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    yield browser
+    browser.close()
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+
+def watched(page, start: str) -> list[str]:
+    """What goes wrong on a page from now on; what it asks for must begin with `start`."""
+    faults = []
+    page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+    page.on("console", lambda m: m.type == "error" and faults.append(f"console: {m.text}"))
+    page.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
+    page.on("response", lambda r: r.status >= 400 and faults.append(f"{r.status}: {r.url}"))
+    page.on("request", lambda r: r.url.startswith((start, "data:", "blob:"))
+            or faults.append(f"outside: {r.url}"))
+    return faults
 
 
 @pytest.fixture
-def visit(browser, address):
+def visit(address, browser):
     """Open a page and wait until it is done; gives the page and what went wrong meanwhile."""
     contexts = []
 
-    def open_page(name: str, **settings):
+    def open_page(name: str, script=None, **settings):
         context = browser.new_context(**settings)
         contexts.append(context)
-        page, faults = context.new_page(), []
-        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
-        page.on("console", lambda m: m.type == "error" and faults.append(f"console: {m.text}"))
-        page.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
-        page.on("response", lambda r: r.status >= 400 and faults.append(f"{r.status}: {r.url}"))
-
-        def guarded(route):
-            if urlsplit(route.request.url).netloc == urlsplit(address).netloc:
-                return route.continue_()
-            faults.append(f"outside: {route.request.url}")
-            return route.abort()
-
-        page.route("http*://**", guarded)
+        page = context.new_page()
+        faults = watched(page, address)
+        if script:
+            page.add_init_script(script)
         page.goto(f"{address}/{name}", wait_until="networkidle")
         # On a busy machine the network may rest while the page is still being read.
         page.wait_for_load_state("load", timeout=90_000)
@@ -111,10 +116,6 @@ def visit(browser, address):
     yield open_page
     for context in contexts:
         context.close()
-
-
-def test_the_book_is_built(address):
-    assert (SITE / "index.html").is_file() and "book/index.html" in PAGES
 
 
 # Formulas whose beginning is left of what can be scrolled to.
@@ -348,18 +349,16 @@ def test_in_the_dark_curves_have_dark_paper_and_pictures_their_grey_levels(visit
     assert len(greys[False]) == 3 and max(change for _, change in greys[False]) < 3
 
 
+SHIFTS = """window.shifts = 0; new PerformanceObserver(list => {
+    for (const { value } of list.getEntries()) shifts += value;
+}).observe({ type: "layout-shift", buffered: true })"""
+
+
 @pytest.mark.parametrize("width", [390, 1280])
-def test_the_top_of_a_page_hardly_moves_when_its_formulas_come(browser, address, width):
-    page = browser.new_page(viewport={"width": width, "height": 900})
-    page.add_init_script("""window.shifts = 0; new PerformanceObserver(list => {
-        for (const { value } of list.getEntries()) shifts += value;
-    }).observe({ type: "layout-shift", buffered: true })""")
-    page.goto(f"{address}/book/05_fast_sampling.html", wait_until="networkidle")
-    page.wait_for_function("window.MathJax?.startup?.promise", timeout=90_000)
-    page.evaluate("() => MathJax.startup.promise")
+def test_the_top_of_a_page_hardly_moves_when_its_formulas_come(visit, width):
+    page, _ = visit("book/05_fast_sampling.html", SHIFTS, viewport={"width": width, "height": 900})
     page.wait_for_timeout(500)
     assert page.evaluate("shifts") < 0.05
-    page.close()
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from test_pages import SITE, address, browser, visit  # noqa: F401
+from test_pages import SITE, address, browser, visit, watched  # noqa: F401
 
 RESULT = "#search-results ul.search > li"
 
@@ -67,10 +67,9 @@ def test_the_magnifier_lies_beside_what_is_typed(visit, name):  # noqa: F811
     assert start >= icon["x"] + icon["width"] + 2
 
 
-def test_search_from_a_folder(browser, address):  # noqa: F811
-    page, faults = browser.new_page(), []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda m: m.type == "error" and faults.append(m.text))
+def test_search_from_a_folder(address, browser):  # noqa: F811
+    page = browser.new_page()
+    faults = watched(page, SITE.as_uri())
     page.goto(f"{SITE.as_uri()}/search.html?q=slerp")
     page.locator(f"{RESULT} a").first.click()
     page.wait_for_load_state()

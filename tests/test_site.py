@@ -1,14 +1,10 @@
 """The pages as a site: their addresses, and any host or folder that they may lie in."""
 
 import base64
-import functools
-import http.server
 import json
 import re
 import shutil
 import struct
-import threading
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
@@ -20,82 +16,61 @@ from test_pages import (  # noqa: F401
     Quiet,
     address,
     browser,
-    missing,
+    parsed,
+    served,
+    watched,
 )
 
 from scripts import address as project_address
 
 BASE = project_address.pages(project_address.configured(ROOT))
-class Head(HTMLParser):
-    def __init__(self, text: str):
-        super().__init__()
-        self.language, self.title, self.meta, self.links, self.addresses = "", "", {}, [], []
-        self.in_title = False
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        found = dict(attributes)
-        self.in_title = tag == "title"
-        if tag == "html":
-            self.language = found.get("lang")
-        elif tag == "meta" and "content" in found:
-            self.meta.setdefault(found.get("property") or found.get("name"), found["content"])
-        elif tag == "link":
-            self.links.append(found)
-        # What a browser fetches by itself; a link is followed by a reader.
-        wanted = [found.get("src"), found.get("poster"), found.get("srcset")]
-        if tag == "link" and found.get("rel") != "canonical":
-            wanted.append(found.get("href"))
-        self.addresses += filter(None, wanted)
-
-    def handle_data(self, text):
-        if self.in_title:
-            self.title += text
-            self.in_title = False
 
 
-@functools.cache
-def head(name: str) -> Head:
-    return Head((SITE / name).read_text(encoding="utf-8"))
+def meta(name: str) -> dict[str, str]:
+    """What a page says of itself, by the name; the first where it says so twice."""
+    return {one.get("property") or one.get("name"): one["content"]
+            for one in reversed(parsed(name).select("meta[content]"))}
 
 
 @pytest.mark.usefixtures("address")
 @pytest.mark.parametrize("name", PAGES)
 def test_addresses_and_card(name):
-    found = head(name)
-    assert found.language == "en"
-    canonical = [link["href"] for link in found.links if link.get("rel") == "canonical"]
-    assert canonical == [BASE + name]
-    assert found.meta["og:url"] == BASE + name
-    assert found.meta["og:image"] == f"{BASE}_static/social_card.png"
-    assert found.meta["twitter:card"] == "summary_large_image"
-    assert len(found.meta["og:image:alt"]) > 20
-    assert [link["href"] for link in found.links if "icon" in link.get("rel", "")]
+    page, said = parsed(name), meta(name)
+    assert page.html["lang"] == "en"
+    assert [link["href"] for link in page.select("link[rel=canonical]")] == [BASE + name]
+    assert said["og:url"] == BASE + name
+    assert said["og:image"] == f"{BASE}_static/social_card.png"
+    assert said["twitter:card"] == "summary_large_image"
+    assert len(said["og:image:alt"]) > 20
+    assert page.select("link[rel*=icon][href]")
 
 
 @pytest.mark.usefixtures("address")
 def test_titles_and_descriptions_tell_pages_apart():
-    titles = [head(name).title for name in PAGES]
-    assert len(set(titles)) == len(titles)
+    titles = {name: parsed(name).title.text for name in PAGES}
+    assert len(set(titles.values())) == len(titles)
     whole = "Denoising Diffusion Implicit Models: an executable book"
-    assert head("book/index.html").title == whole
+    assert titles["book/index.html"] == whole
     for name in PAGES:
-        title, meta = head(name).title, head(name).meta
-        assert name == "book/index.html" or title.endswith(f" — {whole}")
-        text = meta.get("description", "")
+        assert name == "book/index.html" or titles[name].endswith(f" — {whole}")
+        text = meta(name).get("description", "")
         assert 30 <= len(text) <= 300, f"{name}: {text!r}"
         assert text[-1] in ".?!", text
         assert not re.search(r"Open in Colab|You will be able|\\|\$|^Takes", text), text
-        assert meta["og:description"] == text
-    descriptions = [head(name).meta["description"] for name in PAGES]
+        assert meta(name)["og:description"] == text
+    descriptions = [meta(name)["description"] for name in PAGES]
     assert len(set(descriptions)) == len(descriptions)
 
 
 @pytest.mark.usefixtures("address")
 def test_nothing_that_a_page_fetches_is_absolute():
+    """By itself, a browser; a link is followed by a reader."""
     for path in SITE.rglob("*.html"):
-        found = Head(path.read_text(encoding="utf-8"))
-        assert [a for a in found.addresses if re.match(r"(https?:)?//|/", a)] == [], path
+        page = parsed(str(path.relative_to(SITE)))
+        fetched = [link["href"] for link in page.select("link[href]:not([rel=canonical])")]
+        for key in ("src", "poster", "srcset"):
+            fetched += [one[key] for one in page.select(f"[{key}]")]
+        assert [a for a in fetched if re.match(r"(https?:)?//|/", a)] == [], path
 
 
 @pytest.mark.usefixtures("address")
@@ -142,8 +117,6 @@ def test_the_icons_are_what_their_script_draws(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def below(tmp_path_factory):
     """The site below a path of its own; a host that shows 404.html for what it does not have."""
-    if not PAGES:
-        missing("there is no built book: run `make book` first")
     top = tmp_path_factory.mktemp("host")
     (top / "some" / "sub").mkdir(parents=True)
     (top / "some" / "sub" / "path").symlink_to(SITE, target_is_directory=True)
@@ -157,11 +130,8 @@ def below(tmp_path_factory):
             self.end_headers()
             self.wfile.write(body)
 
-    handler = functools.partial(Host, directory=top)
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/some/sub/path/"
-    server.shutdown()
+    with served(Host, top) as root:
+        yield f"{root}/some/sub/path/"
 
 
 @pytest.mark.parametrize("place", ["sub-path", "folder", "folder with odd signs"])
@@ -173,12 +143,8 @@ def test_the_site_works_anywhere(browser, below, tmp_path, place, name):  # noqa
         start = SITE.as_uri() + "/"
     else:
         start = shutil.copytree(SITE, tmp_path / "a b%20#ü").as_uri() + "/"
-    page, faults = browser.new_page(), []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda m: m.type == "error" and faults.append(m.text))
-    page.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
-    page.on("request", lambda r: r.url.startswith((start, "data:", "blob:"))
-            or faults.append(f"outside: {r.url}"))
+    page = browser.new_page()
+    faults = watched(page, start)
     page.goto(start + name, wait_until="load")
     page.wait_for_function("document.querySelectorAll('article mjx-container').length > 5")
     page.wait_for_load_state("networkidle")

@@ -10,16 +10,13 @@ import subprocess
 import time
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.webdriver import ActionChains, Keys
-from test_live import DONE, PIXELS, alert, differences, drawn, sample
+from test_live import DIGITS, DONE, SMALL, alert, drawn, same_digits, sample
 from test_pages import UNREADABLE, address, browser, missing, served, visit  # noqa: F401
 from test_search import RESULT
 from watched_pages import Watched
-
-import ddim_lib
 
 CHAPTER_5 = "book/05_fast_sampling.html"
 
@@ -142,7 +139,7 @@ def test_the_live_sampler_draws_the_library_s_digits_and_chromium_s_pixels(
 
     faults = opened(CHAPTER_5)
     webkit.execute_script(BAR)
-    for name, value in {"S": 5, "n": 3, "seed": 2}.items():
+    for name, value in SMALL.items():
         webkit.execute_script("""const field = document.querySelector(arguments[0]);
             field.focus(); field.select()""", f".ddim-live [name={name}]")
         press(webkit, str(value))
@@ -153,15 +150,8 @@ def test_the_live_sampler_draws_the_library_s_digits_and_chromium_s_pixels(
     # WebAssembly compiles for seconds; a full bar would promise that all is done.
     assert bar[bar.index("gone") - 1] is None, bar
     other, _ = visit(CHAPTER_5)
-    sample(other, wait=False, S=5, n=3, seed=2)
-    other.wait_for_function(DONE, timeout=180_000)
+    sample(other, wait=180_000, **SMALL)
     assert alert(other) == ""
-    pictures = f"() => [...document.querySelectorAll('.ddim-live canvas')].map({PIXELS})"
-    mine, its = np.array(evaluate(pictures)), np.array(other.evaluate(pictures))
-    assert mine.shape[0] == 2 and mine.std() > 10, "there are digits, DDIM's and DDPM's"
-    assert np.array_equal(mine, its), f"{(mine != its).sum()} pixels differ"
-    network = ddim_lib.load_pretrained("mnist")
-    for run in drawn(SimpleNamespace(evaluate=evaluate)):
-        walk = ddim_lib.sample_iter(*network, steps=5, seeds=range(2, 5), eta=run["eta"])
-        assert max(differences(run, walk)) <= 1e-3
+    same_digits(evaluate(DIGITS), other.evaluate(DIGITS),
+                drawn(SimpleNamespace(evaluate=evaluate)))
     assert faults() == []
