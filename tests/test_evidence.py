@@ -18,7 +18,7 @@ from proofs.__main__ import PROOFS
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "book" / "how_we_know.md"
 TEXT = PAGE.read_text(encoding="utf-8")
-BLOCK = re.compile(r"^```\{ddim-(claims|unknown|proofs|benchmarks)\} ?([\w ]*)\n(.*?)^```$",
+BLOCK = re.compile(r"^```\{ddim-(claims|unknown|proofs)\} ?([\w ]*)\n(.*?)^```$",
                    re.DOTALL | re.MULTILINE)
 ROLE = re.compile(r"\{ddim-fact\}`([^`]*)`")
 
@@ -103,7 +103,7 @@ def root(tmp_path) -> Path:
         (tmp_path / f"data/results/proof-{name}.json").write_text(json.dumps(told))
     (tmp_path / "data/results/a.json").write_text(json.dumps(
         {"n": 5000, "seeds": "0..4999", "hardware": "A chip", "date": "2026-11-23",
-         "commit": "abc1234", "flag": True, "rows": [{"S": 10, "x": 1.5}, {"S": 20, "x": 2.5}]}))
+         "commit": "abc1234"}))
     return tmp_path
 
 

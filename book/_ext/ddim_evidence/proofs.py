@@ -27,11 +27,7 @@ def asked(wanted: list[str], root: Path = ROOT) -> list[str]:
 
 def program(name: str, root: Path = ROOT) -> Source:
     """The module that makes the proof: "colab-gpu" is one that proofs/colab.py makes."""
-    parts = name.split("-")
-    for end in range(len(parts), 1, -1):
-        if (root / f"proofs/{'-'.join(parts[:end])}.py").is_file():
-            return file(f"proofs/{'-'.join(parts[:end])}.py", root)
-    return file(f"proofs/{parts[0]}.py", root)
+    return file(f"proofs/{name.split('-')[0]}.py", root)
 
 
 def proof(name: str, root: Path = ROOT) -> dict | None:

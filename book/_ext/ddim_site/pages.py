@@ -28,14 +28,8 @@ USES = {
 }
 
 
-# Roles that docutils writes where they do not belong; lists that Sphinx only uses to break a long
-# signature into lines.
-ROLES = [(re.compile(wrong), right) for wrong, right in [
-    (r'<div role="list" class="citation', '<div class="citation'),
-    (r' role="doc-biblioentry"', ""),
-    (r'<dd>(?=<em class="sig-param">|<span class="[^"]*sig-)', '<dd role="none">'),
-    (r'<dl>(?=\s*<dd role="none">)', '<dl role="none">'),
-]]
+# Roles that docutils writes where they do not belong.
+ROLES = {'<div role="list" class="citation': '<div class="citation', ' role="doc-biblioentry"': ""}
 
 
 # The size of a figure of twice the pixels. As attributes, width and height shrink together.
@@ -104,8 +98,8 @@ def lighten(app: Sphinx, name: str, template: str, context: dict, doctree) -> No
         context["generate_toctree_html"] = lambda *args, **kwargs: named(draw(*args, **kwargs))
     context["script_files"] = [s for s in context["script_files"] if needed(s, body)]
     if body:
-        for wrong, right in ROLES:
-            body = wrong.sub(right, body)
+        for wrong, right in ROLES.items():
+            body = body.replace(wrong, right)
         context["body"] = sized(judged(body), sources)
 
 
