@@ -1090,7 +1090,7 @@ WIDGETS = [name for name in test_pages.PAGES
 
 
 @pytest.mark.parametrize("name", WIDGETS)
-def test_widgets_come_when_they_are_asked_for(visit, name):
+def test_widgets_come_when_they_are_asked_for_and_have_names(visit, name):
     page, faults = visit(name)
     places = page.locator(".ddim-widget-place")
     assert places.count() == page.locator("script[type$='widget-view+json']").count()
@@ -1100,7 +1100,11 @@ def test_widgets_come_when_they_are_asked_for(visit, name):
         folded.first.locator("summary").first.click()
     else:
         places.first.get_by_role("button", name="Show the ipywidgets version (3.6 MB)").click()
-    page.locator(".jupyter-widgets").first.wait_for(timeout=30_000)
+    labels = page.locator(".jupyter-widgets .widget-label:visible")
+    labels.first.wait_for(timeout=30_000)
+    for label in labels.all_inner_texts():
+        page.get_by_role("slider", name=label, exact=True).wait_for(timeout=30_000)
+    assert page.locator("[title=null]").count() == 0
     page.wait_for_load_state("networkidle")
     assert "embed-amd.js" in sent() and places.count() == 0
     assert faults == []

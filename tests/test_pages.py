@@ -396,14 +396,6 @@ def test_less_motion_means_none_on_the_page(visit):
     assert moving == []
 
 
-def test_the_widget_of_the_page_has_a_name(visit):
-    page, faults = visit("book/01_noising.html")
-    page.get_by_role("button", name="ipywidgets").click()
-    page.get_by_role("slider", name="t", exact=True).wait_for(timeout=60_000)
-    assert page.locator("[title=null]").count() == 0
-    assert faults == []
-
-
 @pytest.mark.parametrize("formula", [r"\frac{1", r"\nosuchcommand"])
 def test_a_formula_that_cannot_be_read_is_noticed(visit, formula):
     """The check above can fail."""
