@@ -127,11 +127,6 @@ def sample(page, *, wait=60_000, **fields):
             page.locator(f'.ddim-live [value="{value}"]').check()
         elif name in ("beside", "digit"):
             field(page, name).select_option(str(value))
-        elif name in ("eta", "w"):
-            field(page, name).evaluate(
-                "(range, to) => { range.value = to; "
-                "range.dispatchEvent(new Event('input', { bubbles: true })) }",
-                str(value))
         else:
             field(page, name).fill(str(value))
     button(page, "Sample").click()

@@ -196,12 +196,6 @@ def test_without_scripts_the_page_has_its_colours(visit, scheme):
     assert min(contrasts(plain, "article > section > p, article pre .k, article pre .n")) > 4.5
 
 
-def test_the_head_chooses_the_theme_when_there_are_scripts(visit):
-    page, _ = visit("book/notation.html", color_scheme="dark")
-    assert page.evaluate("document.documentElement.dataset.mode") == "auto"
-    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-
-
 def test_every_button_of_the_header_shows_that_it_has_the_focus(visit):
     page, _ = visit("book/05_fast_sampling.html", viewport={"width": 1280, "height": 900})
     page.locator("article h1").click()
