@@ -115,20 +115,14 @@ def test_the_icons_are_what_their_script_draws(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def below(tmp_path_factory):
+def below(address, tmp_path_factory):  # noqa: F811
     """The site below a path of its own; a host that shows 404.html for what it does not have."""
     top = tmp_path_factory.mktemp("host")
     (top / "some" / "sub").mkdir(parents=True)
     (top / "some" / "sub" / "path").symlink_to(SITE, target_is_directory=True)
 
     class Host(Quiet):
-        def send_error(self, code, message=None, explain=None):
-            body = (SITE / "404.html").read_bytes()
-            self.send_response(code)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+        error_message_format = (SITE / "404.html").read_text("utf-8").replace("%", "%%")
 
     with served(Host, top) as root:
         yield f"{root}/some/sub/path/"
