@@ -159,41 +159,18 @@ def test_page(visit, name):
     assert faults == []
 
 
-def contrasts(page, selector: str) -> list[float]:
-    """Of each such element's colour with the first ground behind it."""
-    return page.evaluate(
-        """selector => {
-            const parts = colour => colour.match(/[\\d.]+/g).map(Number);
-            const light = colour => {
-                const [r, g, b] = parts(colour).map(v => v / 255)
-                    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-                return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
-            };
-            const ground = e => {
-                for (; e; e = e.parentElement) {
-                    const colour = getComputedStyle(e).backgroundColor;
-                    if (parts(colour)[3] !== 0) return colour;
-                }
-                return "rgb(255, 255, 255)";
-            };
-            return [...document.querySelectorAll(selector)].map(e => {
-                const [a, b] = [light(getComputedStyle(e).color), light(ground(e))];
-                return Math.max(a, b) / Math.min(a, b);
-            });
-        }""", selector)
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_without_scripts_the_page_has_its_colours(visit, scheme):
-    name, settings = "book/05_fast_sampling.html", {"color_scheme": scheme}
-    plain, _ = visit(name, java_script_enabled=False, **settings)
+    """Those of the light page, whose contrasts axe-core looks at."""
+    name = "book/05_fast_sampling.html"
+    plain, _ = visit(name, java_script_enabled=False, color_scheme=scheme)
     full, _ = visit(name, color_scheme="light")
     full.wait_for_function("document.documentElement.dataset.theme === 'light'")
-    colours = """() => ["article a", "article blockquote", "article pre span.k", "body"]
+    colours = """() => ["article a", "article blockquote", "article > section > p", "article pre",
+        "article pre .k", "article pre .n", "article .highlight", "article", "main", "body", "html"]
         .map(s => getComputedStyle(document.querySelector(s)))
         .map(s => [s.color, s.backgroundColor])"""
     assert plain.evaluate(colours) == full.evaluate(colours)
-    assert min(contrasts(plain, "article > section > p, article pre .k, article pre .n")) > 4.5
 
 
 def test_every_button_of_the_header_shows_that_it_has_the_focus(visit):
