@@ -1,7 +1,7 @@
 """The guard over the notebooks notices what it is there to notice.
 
-One small notebook is run and committed, then spoiled in many ways. Every spoiled copy lies in a
-folder of its own, beside the module that it imports, and one pytest run judges them all.
+One small notebook is run and committed, then spoiled in many ways: some copies as a whole, and in
+one copy a cell for each way in which a cell can be spoiled. One pytest run judges them all.
 """
 
 import base64
@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from proofs.planted import options
 from scripts.notebooks import execution
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,244 +33,241 @@ CELLS = [
     "frames = [np.full((8, 8), 80 * i, np.uint8) for i in range(3)]\n"
     "player.play(frames, [1, 2, 3], 'level t', alt='Three grey squares, each lighter')",
 ]
-NBVAL = [
-    "--nbval",
-    "--nbval-current-env",
-    "--nbval-sanitize-with=tests/sanitize.cfg",
-    "--nbval-cell-timeout=60",
-]
+TEXT, FIGURE, SLIDER, PLAYER = range(4)
 
 
-def outputs(notebook, cell):
-    return notebook.cells[cell].outputs
+def file_of(levels, kind="PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(levels.astype("uint8")).save(stream, kind, quality=60)
+    return stream.getvalue()
+
+
+def redrawn(picture: str, change) -> str:
+    return base64.b64encode(file_of(change(guard.pixels(base64.b64decode(picture))))).decode()
+
+
+def redraw(output, change):
+    """Change the grey levels of an output's picture."""
+    output.data["image/png"] = redrawn(output.data["image/png"], change)
+
+
+def one_level(cell):
+    """A picture whose grey levels differ by one, as another processor may give."""
+    redraw(cell.outputs[0], lambda levels: np.where(levels > 0, levels - 1, levels))
+
+
+def other_curve(cell):
+    """A picture of the same size that shows other data."""
+    redraw(cell.outputs[0], lambda levels: levels[:, ::-1])
+
+
+def small_change(cell):
+    """A picture with one wrong tile."""
+    def change(levels):
+        levels[16:24, 16:24] -= 40
+        return levels
+
+    redraw(cell.outputs[0], change)
+
+
+def other_size(cell):
+    redraw(cell.outputs[0], lambda levels: levels[:-2])
+
+
+def own_training(cell):
+    """Another picture, where the page says that it is of the reader's own training."""
+    other_curve(cell)
+    cell.metadata.tags = [guard.OWN_TRAINING]
+
+
+def own_training_of_other_size(cell):
+    other_size(cell)
+    cell.metadata.tags = [guard.OWN_TRAINING]
+
+
+def spoil_frame(cell, change):
+    """The last picture of a player, changed."""
+    data = cell.outputs[0].data
+    old = guard.INLINE.findall(data["text/html"])[-1]
+    data["text/html"] = data["text/html"].replace(old, redrawn(old, change))
+
+
+def frame_one_level(cell):
+    spoil_frame(cell, lambda levels: levels - 1)
+
+
+def other_frame(cell):
+    spoil_frame(cell, lambda levels: levels - 40)
+
+
+def missing_frame(cell):
+    data = cell.outputs[0].data
+    last = guard.INLINE.findall(data["text/html"])[-1]
+    data["text/html"] = data["text/html"].replace(f', "data:image/png;base64,{last}"', "")
+
+
+def other_value_in_a_player(cell):
+    data = cell.outputs[0].data
+    data["text/html"] = data["text/html"].replace('"t = 3"', '"t = 4"')
+
+
+def other_still(cell):
+    redraw(cell.outputs[0], lambda levels: 255 - levels)
+
+
+def missing_picture(cell):
+    del cell.outputs[0]
+
+
+def picture_without_pixels(cell):
+    """The output is there, its picture is not."""
+    del cell.outputs[0].data["image/png"]
+
+
+def extra_picture(cell):
+    cell.outputs.insert(1, copy.deepcopy(cell.outputs[0]))
+
+
+def other_order(cell):
+    cell.outputs.reverse()
+
+
+def other_text(cell):
+    cell.outputs[0].text = "31\n"
+
+
+def never_run(cell):
+    """No count and no output: nbval alone lets this pass."""
+    cell.execution_count, cell.outputs = None, []
+
+
+def skipped(cell):
+    cell.metadata.tags = ["nbval-skip"]
+
+
+def output_ignored(cell):
+    cell.source = "# NBVAL_IGNORE_OUTPUT\n" + cell.source
 
 
 def unchanged(notebook):
     """The notebook as it was committed."""
 
 
-def one_level(notebook):
-    """A picture whose grey levels differ by one, as another processor may give."""
-    data = outputs(notebook, 1)[0].data
-    levels = guard.pixels(base64.b64decode(data["image/png"]))
-    data["image/png"] = encoded(np.where(levels > 0, levels - 1, levels))
-
-
-def other_curve(notebook):
-    """A picture of the same size that shows other data."""
-    data = outputs(notebook, 1)[0].data
-    levels = guard.pixels(base64.b64decode(data["image/png"]))
-    data["image/png"] = encoded(levels[:, ::-1])
-
-
-def small_change(notebook):
-    """A picture with one wrong tile."""
-    data = outputs(notebook, 1)[0].data
-    levels = guard.pixels(base64.b64decode(data["image/png"]))
-    levels[16:24, 16:24] -= 40
-    data["image/png"] = encoded(levels)
-
-
-def other_size(notebook):
-    data = outputs(notebook, 1)[0].data
-    data["image/png"] = encoded(guard.pixels(base64.b64decode(data["image/png"]))[:-2])
-
-
-def own_training(notebook):
-    """Another picture, where the page says that it is of the reader's own training."""
-    other_curve(notebook)
-    notebook.cells[1].metadata.tags = [guard.OWN_TRAINING]
-
-
-def own_training_of_other_size(notebook):
-    other_size(notebook)
-    notebook.cells[1].metadata.tags = [guard.OWN_TRAINING]
-
-
-def spoil_frame(notebook, change):
-    """The last picture of a player, changed."""
-    data = outputs(notebook, 3)[0].data
-    old = guard.INLINE.findall(data["text/html"])[-1]
-    new = encoded(change(guard.pixels(base64.b64decode(old))))
-    data["text/html"] = data["text/html"].replace(old, new)
-
-
-def frame_one_level(notebook):
-    spoil_frame(notebook, lambda levels: levels - 1)
-
-
-def other_frame(notebook):
-    spoil_frame(notebook, lambda levels: levels - 40)
-
-
-def missing_frame(notebook):
-    data = outputs(notebook, 3)[0].data
-    last = guard.INLINE.findall(data["text/html"])[-1]
-    data["text/html"] = data["text/html"].replace(f', "data:image/png;base64,{last}"', "")
-
-
-def other_value_in_a_player(notebook):
-    data = outputs(notebook, 3)[0].data
-    data["text/html"] = data["text/html"].replace('"t = 3"', '"t = 4"')
-
-
-def other_still(notebook):
-    data = outputs(notebook, 3)[0].data
-    data["image/png"] = encoded(255 - guard.pixels(base64.b64decode(data["image/png"])))
-
-
-def missing_picture(notebook):
-    del outputs(notebook, 1)[0]
-
-
-def picture_without_pixels(notebook):
-    """The output is there, its picture is not."""
-    del outputs(notebook, 1)[0].data["image/png"]
-
-
-def extra_picture(notebook):
-    outputs(notebook, 1).insert(1, copy.deepcopy(outputs(notebook, 1)[0]))
-
-
-def other_order(notebook):
-    outputs(notebook, 1).reverse()
-
-
-def other_text(notebook):
-    outputs(notebook, 0)[0].text = "31\n"
-
-
 def stripped(notebook):
     for cell in notebook.cells:
-        cell.outputs, cell.execution_count = [], None
+        never_run(cell)
     del notebook.metadata["widgets"]
 
 
-def never_run(notebook):
-    """No count and no output: nbval alone lets this pass."""
-    notebook.cells[0].execution_count, notebook.cells[0].outputs = None, []
-
-
-def skipped(notebook):
-    notebook.cells[1].metadata.tags = ["nbval-skip"]
-
-
-def output_ignored(notebook):
-    notebook.cells[1].source = "# NBVAL_IGNORE_OUTPUT\n" + notebook.cells[1].source
-
-
-def models(notebook, name):
+def model(notebook, name):
     states = notebook.metadata.widgets[guard.STATE].state.values()
-    return [widget for widget in states if widget.model_name == name]
+    return next(widget for widget in states if widget.model_name == name)
 
 
 def widget_picture(notebook):
     """What an `interact` shows is another picture."""
-    data = models(notebook, "OutputModel")[0].state.outputs[0].data
-    data["image/png"] = encoded(guard.pixels(base64.b64decode(data["image/png"]))[:, ::-1])
+    redraw(model(notebook, "OutputModel").state.outputs[0], lambda levels: levels[:, ::-1])
 
 
 def widget_setting(notebook):
-    models(notebook, "IntSliderModel")[0].state.max = 5
+    model(notebook, "IntSliderModel").state.max = 5
 
 
 def widget_without_state(notebook):
     del notebook.metadata["widgets"]
 
 
-def encoded(levels) -> str:
-    stream = io.BytesIO()
-    Image.fromarray(levels.astype("uint8")).save(stream, "PNG")
-    return base64.b64encode(stream.getvalue()).decode()
+# Each with the cell that it spoils, or as None with the whole notebook.
+PASSING = {unchanged: None, one_level: FIGURE, own_training: FIGURE, frame_one_level: PLAYER}
+FAILING = {
+    stripped: None, widget_picture: None, widget_setting: None, widget_without_state: None,
+    other_curve: FIGURE, small_change: FIGURE, other_size: FIGURE,
+    own_training_of_other_size: FIGURE, missing_picture: FIGURE, picture_without_pixels: FIGURE,
+    extra_picture: FIGURE, other_order: FIGURE, other_text: TEXT, never_run: TEXT,
+    skipped: FIGURE, output_ignored: FIGURE, other_frame: PLAYER, missing_frame: PLAYER,
+    other_value_in_a_player: PLAYER, other_still: PLAYER,
+}
 
 
-PASSING = [unchanged, one_level, own_training, frame_one_level]
-FAILING = [
-    other_curve,
-    small_change,
-    other_size,
-    own_training_of_other_size,
-    missing_picture,
-    picture_without_pixels,
-    extra_picture,
-    other_order,
-    other_text,
-    stripped,
-    never_run,
-    skipped,
-    output_ignored,
-    widget_picture,
-    widget_setting,
-    widget_without_state,
-    other_frame,
-    missing_frame,
-    other_value_in_a_player,
-    other_still,
-]
+def written(folder, notebook, library=LIBRARY) -> Path:
+    """A notebook in a folder of its own, beside the module that it imports."""
+    folder.mkdir(parents=True)
+    (folder / "tiny.py").write_text(library)
+    nbformat.write(notebook, folder / "page.ipynb")
+    return folder / "page.ipynb"
+
+
+def ran(folder) -> Path:
+    """The small notebook, run."""
+    cells = [nbformat.v4.new_code_cell(source, id=f"cell{i}") for i, source in enumerate(CELLS)]
+    page = written(folder, nbformat.v4.new_notebook(cells=cells))
+    assert execution.run(page, limit=60) is None
+    return page
 
 
 @pytest.fixture(scope="module")
-def failures(tmp_path_factory) -> dict[str, int]:
-    """How many cells fail in each notebook."""
+def committed(tmp_path_factory) -> Path:
+    return ran(tmp_path_factory.mktemp("committed") / "page")
+
+
+@pytest.fixture(scope="module")
+def failures(committed, tmp_path_factory) -> dict[str, bool]:
+    """Whether a cell fails in each notebook, and whether each cell does that is spoiled alone."""
     folder = tmp_path_factory.mktemp("guarded")
     for part in ["pyproject.toml", "conftest.py", "scripts", "tests"]:
         copier = shutil.copytree if (ROOT / part).is_dir() else shutil.copyfile
         copier(ROOT / part, folder / part)
-    committed = folder / "book" / "unchanged" / "page.ipynb"
-    committed.parent.mkdir(parents=True)
-    (committed.parent / "tiny.py").write_text(LIBRARY)
-    cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), committed)
-    assert execution.run(committed, limit=60) is None
-    for spoil in PASSING[1:] + FAILING:
+    cells = nbformat.read(committed, as_version=4)
+    del cells.metadata["widgets"], cells.cells[1:]  # the first imports, and is not spoiled
+    alone = []
+    for spoil, number in (PASSING | FAILING).items():
         page = nbformat.read(committed, as_version=4)
-        spoil(page)
-        place = folder / "book" / spoil.__name__
-        place.mkdir()
-        nbformat.write(page, place / "page.ipynb")
-        (place / "tiny.py").write_text(LIBRARY)
-    changed = folder / "book" / "changed_library"
-    changed.mkdir()
-    shutil.copyfile(committed, changed / "page.ipynb")
-    (changed / "tiny.py").write_text(LIBRARY.replace("16", "17"))
+        if number is None:
+            if spoil in FAILING:
+                del page.cells[PLAYER]  # none of these spoils it, and its library loads for seconds
+            spoil(page)
+            written(folder / "book" / spoil.__name__, page)
+        else:
+            cell = page.cells[number]
+            cell.id = spoil.__name__
+            spoil(cell)
+            cells.cells.append(cell)
+            alone.append(spoil.__name__)
+    written(folder / "book" / "cells", cells)
+    written(folder / "book" / "changed_library", nbformat.read(committed, as_version=4),
+            LIBRARY.replace("16", "17"))
     report = folder / "report.xml"
-    command = [sys.executable, "-m", "pytest", "book", *NBVAL, f"--junitxml={report}"]
+    command = [sys.executable, "-m", "pytest", "book", *options(), f"--junitxml={report}"]
     subprocess.run(command, cwd=folder, capture_output=True, timeout=600)
-    counts = {}
+    found = {}
     for case in ElementTree.parse(report).iter("testcase"):
-        page = case.get("classname").split(".")[1]
         bad = case.find("failure") is not None or case.find("error") is not None
-        counts[page] = counts.get(page, 0) + bad
-    assert len(counts) == len(PASSING) + len(FAILING) + 1
+        found.setdefault(case.get("classname").split(".")[1], []).append(bad)
+    first, *single = found.pop("cells")
+    assert not first
+    counts = {page: any(bad) for page, bad in found.items()} | dict(zip(alone, single, strict=True))
+    assert counts.keys() == {f.__name__ for f in PASSING | FAILING} | {"changed_library"}
     return counts
 
 
 @pytest.mark.parametrize("spoil", PASSING, ids=lambda f: f.__name__)
 def test_passes(failures, spoil):
-    assert failures[spoil.__name__] == 0
+    assert not failures[spoil.__name__]
 
 
 @pytest.mark.parametrize("spoil", FAILING, ids=lambda f: f.__name__)
 def test_fails(failures, spoil):
-    assert failures[spoil.__name__] > 0
+    assert failures[spoil.__name__]
 
 
 def test_changed_library_fails(failures):
-    assert failures["changed_library"] > 0
+    assert failures["changed_library"]
 
 
-def test_run_and_normal_form_are_repeatable(failures, tmp_path):
+def test_run_and_normal_form_are_repeatable(committed, tmp_path):
     """Two runs of one notebook give one file, byte for byte."""
-    pages = []
-    for _ in range(2):
-        page = tmp_path / "page.ipynb"
-        (tmp_path / "tiny.py").write_text(LIBRARY)
-        cells = [nbformat.v4.new_code_cell(source, id=f"cell{i}") for i, source in enumerate(CELLS)]
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), page)
-        assert execution.run(page, limit=60) is None
-        assert execution.in_normal_form(page)
-        pages.append(page.read_bytes())
-    assert pages[0] == pages[1]
+    assert execution.in_normal_form(committed)
+    assert ran(tmp_path / "page").read_bytes() == committed.read_bytes()
 
 
 def test_stderr_keeps_a_notebook_as_it_was(tmp_path):
@@ -281,12 +279,6 @@ def test_stderr_keeps_a_notebook_as_it_was(tmp_path):
     assert page.read_bytes() == before
 
 
-def lossy(levels, kind="JPEG") -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(levels.astype("uint8")).save(stream, kind, quality=60)
-    return stream.getvalue()
-
-
 def test_a_rounding_stays_small_in_lossy_frames():
     """One pixel in five hundred is another level: in WebP that can change the whole frame."""
     random = np.random.default_rng(0)
@@ -294,11 +286,11 @@ def test_a_rounding_stays_small_in_lossy_frames():
     rounded = levels + random.choice([-1, 1], levels.shape) * (random.random(levels.shape) < 0.002)
 
     def apart(kind):
-        return max(np.abs(guard.pixels(lossy(a, kind)) - guard.pixels(lossy(b, kind))).mean()
+        return max(np.abs(guard.pixels(file_of(a, kind)) - guard.pixels(file_of(b, kind))).mean()
                    for a, b in zip(levels, rounded, strict=True))
 
     assert apart("JPEG") < guard.MEAN_LEVELS / 3 < guard.MEAN_LEVELS < apart("WEBP")
-    assert all(guard.difference(lossy(a), lossy(b)) is None
+    assert all(guard.difference(file_of(a, "JPEG"), file_of(b, "JPEG")) is None
                for a, b in zip(levels, rounded, strict=True))
-    assert guard.difference(lossy(levels[0]), lossy(levels[1]))
-    assert guard.difference(lossy(levels[0]), lossy(levels[0] + 6))
+    assert guard.difference(file_of(levels[0], "JPEG"), file_of(levels[1], "JPEG"))
+    assert guard.difference(file_of(levels[0], "JPEG"), file_of(levels[0] + 6, "JPEG"))
