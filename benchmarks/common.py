@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -10,9 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from ddim_lib.runtime.precision import best_precision
-from proofs.common import RESULTS, record
+from proofs.common import record
+from scripts.notebooks import chapter_times
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 #: The half type that this device is good at; None where it has none.
@@ -66,30 +67,30 @@ def three(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def target(what: str, wanted: float, reached: float, *, least: bool = True) -> dict:
+def target(what: str, wanted: float, reached: float) -> dict:
     """One of the project's targets and whether it is reached.
 
     Args:
         what: in words.
-        wanted: the number.
+        wanted: the least that reaches it.
         reached: what was measured.
-        least: the number is a lower bound; else an upper one.
     """
-    return {"what": what, "wanted": wanted, "reached": three(reached),
-            "holds": reached >= wanted if least else reached <= wanted}
+    return {"what": what, "wanted": wanted, "reached": three(reached), "holds": reached >= wanted}
 
 
 def processor() -> str:
     """What the operating system calls the processor, and its instructions for half precision."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        return platform.processor() or platform.machine()
-    told = dict(line.split(":", 1) for line in lines if ":" in line)
-    facts = {key.strip(): value.strip() for key, value in told.items()}
-    flags = facts.get("flags", "").split()
-    has = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
-    return " ".join([facts.get("model name", platform.machine()), f"({', '.join(has)})"])
+    info = Path("/proc/cpuinfo")
+    words = info.read_text().split() if info.is_file() else []
+    has = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in words]
+    return f"{chapter_times.processor()} ({', '.join(has)})" if has else chapter_times.processor()
+
+
+def gflop(model: torch.nn.Module) -> float:
+    """What one call of a network takes for one picture, in 10^9 operations."""
+    with torch.no_grad(), FlopCounterMode(display=False) as flops:
+        model(torch.zeros(1, *model.image_shape, device=DEVICE), 1)
+    return flops.get_total_flops() / 1e9
 
 
 def peak(size: int = 2048) -> dict[str, float]:
@@ -103,19 +104,18 @@ def peak(size: int = 2048) -> dict[str, float]:
     return found
 
 
-def write(name: str, what: str, begin: float, *, folder: Path = RESULTS, **facts) -> Path:
+def write(name: str, what: str, begin: float, **facts) -> Path:
     """data/results/bench-NAME.json, with the versions and the machine.
 
     Args:
         name: of the benchmark: its module in this folder.
         what: one sentence that says what was measured.
         begin: ``time.perf_counter()`` at its start.
-        folder: data/results, except in tests.
         facts: anything JSON can hold.
     """
     import diffusers
 
-    path = record(name, what, kind="bench", device=DEVICE.type, folder=folder, **facts,
+    path = record(name, what, kind="bench", device=DEVICE.type, **facts,
                   processor=processor(), diffusers=diffusers.__version__,
                   seconds=round(time.perf_counter() - begin),
                   measured=datetime.now(UTC).isoformat(timespec="minutes"))

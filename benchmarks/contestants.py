@@ -12,7 +12,7 @@ from diffusers import DDIMScheduler, UNet2DModel
 from torch import Tensor, nn
 
 import ddim_lib
-from benchmarks.common import DEVICE
+from benchmarks.common import DEVICE, HALF
 from ddim_lib.runtime.precision import computing_in
 from ddim_lib.weights.conversion import diffusers_config, schedule_to_diffusers, to_diffusers
 
@@ -51,6 +51,15 @@ def diffusers_loop(network: nn.Module, scheduler: DDIMScheduler,
                 x = scheduler.step(eps.float(), t, x, eta=0.0).prev_sample
         return x.cpu()
     return draw
+
+
+def ways(model: ddim_lib.UNet, schedule: ddim_lib.Schedule) -> dict[str, Sampler]:
+    """This library and diffusers, by name; this one in the half type too."""
+    found = {"ddim_lib fp32": ours(model, schedule),
+             "diffusers fp32": diffusers_loop(*theirs(model, schedule))}
+    if HALF:
+        found[f"ddim_lib {HALF}"] = ours(model, schedule, HALF)
+    return found
 
 
 class AsLucidrains(nn.Module):

@@ -7,11 +7,10 @@ from dataclasses import replace
 from functools import partial
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 import ddim_lib
-from benchmarks.common import DEVICE, HALF, peak, race, rates, three, write
-from benchmarks.contestants import diffusers_loop, ours, theirs
+from benchmarks.common import DEVICE, HALF, gflop, peak, race, rates, three, write
+from benchmarks.contestants import ways
 from ddim_lib.unet import UNet
 
 BATCH = 4
@@ -31,15 +30,6 @@ def network(resolution: int) -> UNet:
                         attn_resolutions=(resolution // 4,))).to(DEVICE).eval()
 
 
-def ways(model, schedule) -> dict:
-    """The libraries, by name."""
-    found = {"ddim_lib fp32": ours(model, schedule),
-             "diffusers fp32": diffusers_loop(*theirs(model, schedule))}
-    if HALF:
-        found[f"ddim_lib {HALF}"] = ours(model, schedule, HALF)
-    return found
-
-
 def main() -> None:
     """Measure and write the record."""
     begin = time.perf_counter()
@@ -47,15 +37,13 @@ def main() -> None:
     for resolution in RESOLUTIONS:
         model = network(resolution)
         x_T = ddim_lib.noise_from_seeds(range(BATCH), model.image_shape).to(DEVICE)
-        with torch.no_grad(), FlopCounterMode(display=False) as flops:
-            model(x_T[:1], 1)
-        gflop = flops.get_total_flops() / 1e9
+        work = gflop(model)
         speed = rates(race({name: partial(draw, x_T, 2)
                             for name, draw in ways(model, schedule).items()}, ROUNDS), BATCH * 2)
         by_resolution.append({
-            "resolution": resolution, "gflop_per_image_step": three(gflop),
+            "resolution": resolution, "gflop_per_image_step": three(work),
             "image_steps_per_second": speed,
-            "share_of_peak": {precision: three(speed[f"ddim_lib {precision}"]["median"] * gflop
+            "share_of_peak": {precision: three(speed[f"ddim_lib {precision}"]["median"] * work
                                                / rate) for precision, rate in peaks.items()}})
         print(resolution, {name: of["median"] for name, of in speed.items()}, flush=True)
     model, schedule = ddim_lib.load_pretrained("mnist-eps", DEVICE)

@@ -10,16 +10,10 @@ import json
 import time
 
 import ddim_lib
-from benchmarks.common import DEVICE, HALF, RESULTS, race, three, write
-from benchmarks.contestants import (
-    can_compile,
-    compiled,
-    diffusers_loop,
-    grey_levels,
-    ours,
-    theirs,
-)
+from benchmarks.common import DEVICE, HALF, race, three, write
+from benchmarks.contestants import can_compile, compiled, grey_levels, ours, ways
 from ddim_lib.metrics import FrechetDistance, load_classifier
+from proofs.common import RESULTS
 
 DIGITS = 64
 WITHIN = 1.1
@@ -45,12 +39,9 @@ def main() -> None:
     table = json.loads((RESULTS / "mnist-eps-table.json").read_text())
     model, schedule = ddim_lib.load_pretrained("mnist-eps", DEVICE)
     x_T = ddim_lib.noise_from_seeds(range(DIGITS), model.image_shape).to(DEVICE)
-    ways = {"ddim_lib fp32": ours(model, schedule),
-            "diffusers fp32": diffusers_loop(*theirs(model, schedule))}
-    if HALF:
-        ways[f"ddim_lib {HALF}"] = ours(model, schedule, HALF)
-        if not can_compile():
-            ways[f"ddim_lib {HALF} compiled"] = ours(compiled(model), schedule, HALF)
+    every = ways(model, schedule)
+    if HALF and not can_compile():
+        every[f"ddim_lib {HALF} compiled"] = ours(compiled(model), schedule, HALF)
     rows = []
     for eta in (0.0, 1.0):
         whole, few = fewest(table["rows"], eta)
@@ -59,7 +50,7 @@ def main() -> None:
     # With eta = 1 a step costs the same (data/results/mnist-speed.json), so DDIM's is measured.
     steps = sorted({row["steps"] for row in rows})
     times = {s: {name: min(of) for name, of in race(
-        {name: lambda draw=draw, s=s: draw(x_T, s) for name, draw in ways.items()}, 3).items()}
+        {name: lambda draw=draw, s=s: draw(x_T, s) for name, draw in every.items()}, 3).items()}
         for s in steps}
     for row in rows:
         found = times[row["steps"]]

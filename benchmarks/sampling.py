@@ -5,11 +5,8 @@ from __future__ import annotations
 import time
 from functools import partial
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
 import ddim_lib
-from benchmarks.common import DEVICE, HALF, peak, race, rates, target, write
+from benchmarks.common import DEVICE, HALF, gflop, peak, race, rates, target, write
 from benchmarks.contestants import (
     can_compile,
     compiled,
@@ -47,10 +44,7 @@ def main() -> None:
     """Measure and write the record."""
     begin = time.perf_counter()
     model, schedule = ddim_lib.load_pretrained("mnist-eps", DEVICE)
-    with torch.no_grad(), FlopCounterMode(display=False) as flops:
-        model(torch.zeros(1, *model.image_shape, device=DEVICE), 1)
-    gflop = flops.get_total_flops() / 1e9
-    peaks, rows, different = peak(), [], {}
+    work, peaks, rows, different = gflop(model), peak(), [], {}
     for batch in BATCHES:
         x_T = ddim_lib.noise_from_seeds(range(batch), model.image_shape).to(DEVICE)
         ways = contestants(model, schedule, batch)
@@ -77,11 +71,11 @@ def main() -> None:
                               "image-steps a second, as diffusers comes (fp32)", 2,
                               against(best, 16)))
     share = {f"{precision}, batch {batch}": round(
-        at[batch][f"ddim_lib {precision}"]["median"] * gflop / peaks[precision], 3)
+        at[batch][f"ddim_lib {precision}"]["median"] * work / peaks[precision], 3)
         for precision in peaks for batch in BATCHES if batch in (1, 16, 64)}
     write("sampling", "Image-steps a second of DDIM (eta = 0) with the shipped network for "
           "digits, in each library.", begin, weights="mnist-eps", steps=STEPS, rounds=ROUNDS,
-          gflop_per_image_step=round(gflop, 4), peak_gflop_per_second=peaks,
+          gflop_per_image_step=round(work, 4), peak_gflop_per_second=peaks,
           share_of_peak=share, mean_difference_in_grey_levels=different, targets=targets,
           not_compiled=can_compile(), rows=rows)
 

@@ -20,8 +20,7 @@ class Failed(Exception):
     """The proof found what it was looking for: a fault; the message says which."""
 
 
-def record(name: str, what: str, *, kind: str = "proof", device: str = "cpu",
-           folder: Path = RESULTS, **facts) -> Path:
+def record(name: str, what: str, *, kind: str = "proof", device: str = "cpu", **facts) -> Path:
     """Write what a proof has shown to ``proof-NAME.json``; only after it has succeeded.
 
     Args:
@@ -29,7 +28,6 @@ def record(name: str, what: str, *, kind: str = "proof", device: str = "cpu",
         what: one sentence that says what was shown.
         kind: "proof", or "bench" for what a benchmark has measured.
         device: where it computed.
-        folder: data/results, except in tests.
         facts: anything JSON can hold: seed, sizes, seconds, numbers.
 
     Returns:
@@ -38,7 +36,7 @@ def record(name: str, what: str, *, kind: str = "proof", device: str = "cpu",
     told = {kind: name, "what": what, **facts, "hardware": hardware(torch.device(device)),
             "torch": torch.__version__, "library": ddim_lib.__version__, "commit": commit(),
             "date": datetime.now(UTC).date().isoformat()}
-    path = folder / f"{kind}-{name}.json"
+    path = RESULTS / f"{kind}-{name}.json"
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(told, indent=1) + "\n")
     return path

@@ -56,13 +56,11 @@ def entry(seconds: float, memory: int | None) -> dict:
 
 
 def record(chapter: str, seconds: float, memory: int | None, file: Path = FILE) -> None:
-    """Put a chapter's run into the file; the other chapters keep theirs.
+    """Put a chapter's run into the file; the other chapters keep theirs."""
+    from ddim_lib.storage.files import replacing  # with it comes torch, which takes seconds
 
-    The file is written whole beside its place and then moved there.
-    """
     kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     kept[chapter] = entry(seconds, memory)
     text = json.dumps(dict(sorted(kept.items())), indent=1) + "\n"
-    part = file.with_name(f".{file.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
+    with replacing(file) as part:
+        part.write_text(text, encoding="utf-8")
