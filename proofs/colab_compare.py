@@ -19,7 +19,7 @@ if str(ROOT / "tests") not in sys.path:
 
 import guard
 
-from scripts.notebooks.normal_form import VIEW, read, views
+from scripts.notebooks.normal_form import VIEW, merged, read, views, widget_states
 
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?", re.IGNORECASE)
 SANITIZE = ROOT / "tests" / "sanitize.cfg"
@@ -45,9 +45,8 @@ def is_bar(output: dict, states: dict) -> bool:
 
 def shown(notebook, cell) -> list[dict]:
     """A cell's outputs without progress bars and what went to stderr."""
-    states = notebook.metadata.get("widgets", {}).get(guard.STATE, {}).get("state", {})
-    kept = guard.merged([dict(o) for o in cell.outputs
-                         if o.get("name") != "stderr" and not is_bar(o, states)])
+    states = widget_states(notebook)
+    kept = merged([o for o in cell.outputs if o.get("name") != "stderr" and not is_bar(o, states)])
     # Old widgets display themselves, new ones are a result; a reader sees no difference.
     return [o | {"output_type": "display_data"} if "data" in o else o for o in kept]
 
@@ -109,7 +108,7 @@ def summary(told: list[dict]) -> dict:
 
 def widgets(notebook) -> list[str]:
     """The models of the widgets that its cells show, bars aside."""
-    states = notebook.metadata.get("widgets", {}).get(guard.STATE, {}).get("state", {})
+    states = widget_states(notebook)
     bars = {o["data"][VIEW]["model_id"] for c in notebook.cells for o in c.get("outputs", [])
             if is_bar(o, states)}
     return [states[key]["model_name"] for key in views(notebook) if key not in bars]

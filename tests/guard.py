@@ -15,7 +15,7 @@ import numpy as np
 from nbval.plugin import IPyNbCell, IPyNbFile
 from PIL import Image
 
-from scripts.notebooks.normal_form import STATE, VIEW
+from scripts.notebooks.normal_form import VIEW, merged, widget_states
 
 PICTURES = ("image/png", "image/jpeg")
 # Pictures inside HTML, a player's frames. sanitize.cfg hides them from nbval's own comparison.
@@ -42,10 +42,9 @@ def difference(new: bytes, old: bytes) -> str | None:
     """What makes two pictures differ beyond the tolerance, or None."""
     if new == old:
         return None
-    a, b = pixels(new), pixels(old)
-    if a.shape != b.shape:
-        return f"a picture of {a.shape[1]}x{a.shape[0]} pixels; committed {b.shape[1]}x{b.shape[0]}"
-    levels = np.abs(a - b).mean(axis=2)
+    if fault := other_size(new, old):
+        return fault
+    levels = np.abs(pixels(new) - pixels(old)).mean(axis=2)
     # Small pictures and edges: a partial tile counts as if the rest of it agreed.
     padded = np.pad(levels, [(0, -side % TILE) for side in levels.shape])
     rows, columns = padded.shape[0] // TILE, padded.shape[1] // TILE
@@ -72,19 +71,6 @@ def kind(output) -> tuple:
     if output["output_type"] == "stream":
         return ("stream", output["name"])
     return (output["output_type"], *sorted(output.get("data", {})))
-
-
-def merged(outputs: list) -> list:
-    """Outputs with each stream's parts joined, as the normal form has them."""
-    kept, streams = [], {}
-    for output in outputs:
-        if output["output_type"] == "stream":
-            if output["name"] in streams:
-                streams[output["name"]]["text"] += output["text"]
-                continue
-            output = streams[output["name"]] = dict(output)
-        kept.append(output)
-    return kept
 
 
 def picture_faults(new: list, old: list, compare=difference) -> list[str]:
@@ -158,9 +144,8 @@ class Widgets:
 
 def committed_widgets(notebook) -> dict:
     """The stored state of each widget, with bytes where it holds a picture."""
-    stored = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
     models = {}
-    for key, widget in stored.items():
+    for key, widget in widget_states(notebook).items():
         models[key] = state = dict(widget["state"])
         for buffer in widget.get("buffers", []):
             place = state
@@ -226,10 +211,7 @@ class WidgetComparison:
 
 
 def install() -> None:
-    """Put the guard into nbval. Once is enough."""
-    if getattr(IPyNbCell, "guarded", False):
-        return
-    IPyNbCell.guarded = True
+    """Put the guard into nbval."""
     compare, run, listen = (
         IPyNbCell.compare_outputs,
         IPyNbCell.runtest,

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from guard import STATE, VIEW
 from PIL import Image
 
+from course.release import INSTALL
 from scripts import address
 from scripts.notebooks import execution
-from scripts.notebooks.normal_form import read, references
+from scripts.notebooks.normal_form import VIEW, read, references, widget_states
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = execution.chapters()
@@ -30,13 +30,6 @@ MACHINE_PATH = re.compile(r"(?<![\w.~])/(home|root|work|tmp|usr|Users|mnt|opt)/\
 ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
 IMG = re.compile(r"<img\b[^>]*>")
 PROGRESS = re.compile(r"\d+%\|")
-INSTALL = """\
-# Colab: install the book's library. Elsewhere it is already there and nothing happens.
-try:
-    import ddim_lib
-except ModuleNotFoundError:
-    %pip install -q "{}"
-"""
 
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
@@ -124,9 +117,7 @@ def test_outputs_are_the_same_on_every_machine(path):
 @every_chapter
 def test_widgets_have_their_state(path):
     notebook = read(path)
-    states = {}
-    if "widgets" in notebook.metadata:
-        states = notebook.metadata.widgets[STATE]["state"]
+    states = widget_states(notebook)
     for cell in code_cells(path):
         for output in cell.outputs:
             if VIEW in output.get("data", {}):

@@ -5,6 +5,7 @@ need, and nothing else.
 """
 
 import base64
+import copy
 import hashlib
 import json
 import re
@@ -57,21 +58,28 @@ def identifier(*parts) -> str:
     return hashlib.sha256(":".join(map(str, parts)).encode()).hexdigest()[:32]
 
 
-def outputs_in_form(outputs: list, count: int | None) -> list:
+def merged(outputs: list) -> list:
+    """Outputs with each stream's parts joined, where its first one stands."""
     kept, streams = [], {}
     for output in outputs:
-        output.pop("transient", None)
-        if output.output_type == "stream":
-            if output.name in streams:
-                streams[output.name].text += output.text
+        if output["output_type"] == "stream":
+            if output["name"] in streams:
+                streams[output["name"]]["text"] += output["text"]
                 continue
-            streams[output.name] = output
+            output = streams[output["name"]] = copy.copy(output)
+        kept.append(output)
+    return kept
+
+
+def outputs_in_form(outputs: list, count: int | None) -> list:
+    kept = merged(outputs)
+    for output in kept:
+        output.pop("transient", None)
         if output.output_type == "execute_result":
             output.execution_count = count
         data = output.get("data", {})
         if "image/png" in data:
             data["image/png"] = clean_base64(data["image/png"])
-        kept.append(output)
     return kept
 
 
@@ -81,7 +89,7 @@ def clean_base64(data: str) -> str:
 
 def widgets_in_form(notebook: nbformat.NotebookNode, name: str) -> nbformat.NotebookNode:
     """Keep the widgets that an output shows, and name them by the order in which they appear."""
-    states = notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
+    states = widget_states(notebook)
     for widget in states.values():
         if widget.get("model_name") == "OutputModel":
             widget.state.msg_id = ""
@@ -104,6 +112,11 @@ def widgets_in_form(notebook: nbformat.NotebookNode, name: str) -> nbformat.Note
         return notebook
     notebook.metadata.widgets[STATE].state = {key: states[key] for key in names}
     return nbformat.from_dict(json.loads(rename(json.dumps(notebook), names)))
+
+
+def widget_states(notebook: nbformat.NotebookNode) -> dict:
+    """What is stored of its widgets, by model."""
+    return notebook.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
 
 
 def views(notebook: nbformat.NotebookNode) -> list[str]:
