@@ -224,6 +224,21 @@ def same(one: object, other: object) -> bool:
     return type(one) is type(other) and one == other and repr(one) == repr(other)
 
 
+def counted(seed: int, examples: int, attempt: Callable[[st.DataObject], str]) -> Counter:
+    """What came out of so many attempts, each with other draws."""
+    counts = Counter()
+
+    @hypothesis.seed(seed)
+    @settings(max_examples=examples, database=None, deadline=None, report_multiple_bugs=False,
+              suppress_health_check=list(HealthCheck))
+    @hypothesis.given(st.data())
+    def one(data):
+        counts[attempt(data)] += 1
+
+    one()
+    return counts
+
+
 def tried(seed: int, examples: int) -> Counter:
     """Draw so many inputs and try them.
 
@@ -233,22 +248,17 @@ def tried(seed: int, examples: int) -> Counter:
     Raises:
         Failed: one did not.
     """
-    table, counts = calls(), Counter()
+    table = calls()
 
-    @hypothesis.seed(seed)
-    @settings(max_examples=examples, database=None, deadline=None, report_multiple_bugs=False,
-              suppress_health_check=list(HealthCheck))
-    @hypothesis.given(st.data())
-    def one(data):
+    def attempt(data):
         name = data.draw(st.sampled_from(sorted(table)))
         argument = data.draw(st.sampled_from(sorted(table[name].plain)))
         try:
-            counts[_try(data, table[name], argument)] += 1
+            return _try(data, table[name], argument)
         except Failed as error:
             raise Failed(f"{name}: {error}") from error
 
-    one()
-    return counts
+    return counted(seed, examples, attempt)
 
 
 def _try(data, call: Call, argument: str) -> str:

@@ -18,15 +18,13 @@ import zlib
 from collections import Counter
 from pathlib import Path
 
-import hypothesis
 import numpy as np
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from ddim_lib.datasets import load_folder
 from ddim_lib.datasets.pictures import ENDINGS
 from proofs.common import Failed
-from proofs.odd_arguments import in_time
+from proofs.odd_arguments import counted, in_time
 
 SIDE = 6  # pixels; divisible by 2, so that 12-bit rows end with a byte
 
@@ -155,13 +153,7 @@ def tried(seed: int, examples: int) -> Counter:
     Raises:
         Failed: one was read otherwise, or left out, or ended in another exception.
     """
-    counts = Counter()
-
-    @hypothesis.seed(seed)
-    @settings(max_examples=examples, database=None, deadline=None, report_multiple_bugs=False,
-              suppress_health_check=list(HealthCheck))
-    @hypothesis.given(st.data())
-    def one(data):
+    def attempt(data):
         content, twin, whole = draw(data)
         damage = data.draw(st.sampled_from(["none", "none", "cut", "flip"]))
         at = data.draw(st.integers(0, len(content) - 1))
@@ -175,10 +167,9 @@ def tried(seed: int, examples: int) -> Counter:
         container = data.draw(st.sampled_from(["folder", "zip", "tar"]))
         with tempfile.TemporaryDirectory() as folder:
             place = put(Path(folder), container, name, content)
-            counts[_read(place, name, twin, whole, damage)] += 1
+            return _read(place, name, twin, whole, damage)
 
-    one()
-    return counts
+    return counted(seed, examples, attempt)
 
 
 def _read(place: Path, name: str, twin: np.ndarray, whole: bool, damage: str) -> str:

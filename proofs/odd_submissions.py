@@ -12,6 +12,7 @@ small assignment and no cage.
 
 from __future__ import annotations
 
+import copy
 import csv
 import html
 import io
@@ -37,6 +38,7 @@ from course.grader.batch import Batch
 from course.grader.report import Report
 from course.grader.sandbox import cage
 from course.grader.sandbox.kernel import Limits
+from proofs.colab_notebooks import answered
 from proofs.common import Failed
 
 ASSIGNMENT = "noise"
@@ -56,23 +58,12 @@ class Expected:
     page: str = ""
 
 
-def answered(assignment: Assignment) -> nbformat.NotebookNode:
-    """The release with the source's own answers."""
-    notebook = nbformat.from_dict(json.loads(json.dumps(assignment.release)))
-    for cell in notebook.cells:
-        if marks(cell).get("solution"):
-            lines = assignment.cell(marks(cell)["grade_id"]).source.split("\n")
-            kept = [x for x in lines if "BEGIN SOLUTION" not in x and "END SOLUTION" not in x]
-            cell.source = "\n".join(kept)
-    return notebook
-
-
 class Inbox:
     """Where submissions are written: `name` is the assignment's, `text` a right notebook."""
 
     def __init__(self, folder: Path, assignment: Assignment):
         self.folder, self.name = folder, assignment.name
-        self.notebook = answered(assignment)
+        self.notebook = answered(assignment.release, assignment.source)
         self.data = nbformat.writes(self.notebook).encode()
 
     def write(self, *parts: str | bytes, data: bytes | None = None) -> Path:
@@ -84,7 +75,7 @@ class Inbox:
         return Path(os.fsdecode(path))
 
     def changed(self, change: Callable[[nbformat.NotebookNode], None]) -> bytes:
-        notebook = nbformat.from_dict(json.loads(json.dumps(self.notebook)))
+        notebook = copy.deepcopy(self.notebook)
         change(notebook)
         return nbformat.writes(notebook).encode()
 
@@ -146,27 +137,43 @@ folder_called("name in other scripts", lambda who: f"\u0905\u0928\u093f\u0924\u0
 folder_called("name with a dot", lambda who: f"{who}.x")
 
 
-def file_called(title: str, ending: str, note: str) -> None:
+RIGHT = ("{who}", "{name}.ipynb")
+
+
+def one_file(title: str, *parts: str | bytes, data: bytes | Callable[[Inbox], bytes] | None = None,
+             graded: bool = True, note: str = "", page: str = "") -> None:
+    """A kind of one file.
+
+    Args:
+        title: of the kind.
+        parts: of its path; {who} is the student, {name} the assignment's name.
+        data: what it holds, or what makes that; a right notebook, where nothing is said.
+        graded: as note and page what is Expected.
+    """
     @kind(title)
-    def called(inbox: Inbox, who: str) -> Expected:
-        inbox.write(who, f"{inbox.name}{ending}")
-        return Expected(who, note=note)
+    def made(inbox: Inbox, who: str) -> Expected:
+        path = [p.format(who=who, name=inbox.name) if isinstance(p, str) else p for p in parts]
+        inbox.write(*path, data=data(inbox) if callable(data) else data)
+        return Expected(who, graded, note, page)
 
 
-file_called("notebook called .ipynb.json", ".ipynb.json", "it was called")
-file_called("notebook called .ipynb.txt", ".ipynb.txt", "it was called")
-file_called("notebook called .json", ".json", "it was called")
-file_called("notebook without an ending", "", "it was called")
-file_called("notebook in capitals", ".IPYNB", "")
+one_file("notebook called .ipynb.json", "{who}", "{name}.ipynb.json", note="it was called")
+one_file("notebook called .ipynb.txt", "{who}", "{name}.ipynb.txt", note="it was called")
+one_file("notebook called .json", "{who}", "{name}.json", note="it was called")
+one_file("notebook without an ending", "{who}", "{name}", note="it was called")
+one_file("notebook in capitals", "{who}", "{name}.IPYNB")
+one_file("bytes in the name of a notebook", "{who}", b"na\xefve.ipynb")
+one_file("unpacked on Linux from a zip of Windows", "{who}\\work\\{name}.ipynb")
+one_file("zip called .ipynb", "{who}", "work.ipynb",
+         data=lambda inbox: archive({f"{inbox.name}.ipynb": inbox.data}))
+one_file("zip made on Windows", "{who}.zip", data=lambda inbox: archive(
+    {"work\\": b"", f"work\\deep\\{inbox.name}.ipynb": inbox.data, "work\\a.csv": b"1"}))
 
 
 def encoded(encoding: str, note: str) -> None:
-    @kind(f"notebook in {encoding}")
-    def made(inbox: Inbox, who: str) -> Expected:
-        text = inbox.told("Où est passé l'été ?").decode()
-        data = text.encode(encoding, errors="replace")
-        inbox.write(who, f"{inbox.name}.ipynb", data=data)
-        return Expected(who, note=note, page="Où est passé l'été")
+    one_file(f"notebook in {encoding}", *RIGHT, note=note, page="Où est passé l'été",
+             data=lambda inbox: inbox.told("Où est passé l'été ?").decode().encode(
+                 encoding, errors="replace"))
 
 
 encoded("cp1252", "read as Windows-1252")
@@ -176,76 +183,47 @@ encoded("utf-8-sig", "")
 
 
 def unusable(title: str, note: str, *parts: str | bytes, data: bytes = b"") -> None:
-    """A kind of file that cannot be graded; {} in its path is the student."""
-    @kind(title)
-    def made(inbox: Inbox, who: str) -> Expected:
-        inbox.write(*(p.replace("{}", who) if isinstance(p, str) else p.replace(b"{}", who.encode())
-                      for p in parts), data=data)
-        return Expected(who, False, note)
+    """A kind of file that cannot be graded."""
+    one_file(title, *parts, data=data, graded=False, note=note)
 
 
-unusable("nothing but zeros", "the file is empty", "{}", "a.ipynb", data=bytes(1000))
-unusable("nested without end", "not a notebook", "{}", "a.ipynb", data=b'{"cells":' + b"[" * 99_999)
-unusable("a number of a million digits", "not a notebook", "{}", "a.ipynb",
+unusable("nothing but zeros", "the file is empty", "{who}", "a.ipynb", data=bytes(1000))
+unusable("nested without end", "not a notebook", "{who}", "a.ipynb",
+         data=b'{"cells":' + b"[" * 99_999)
+unusable("a number of a million digits", "not a notebook", "{who}", "a.ipynb",
          data=b'{"cells": [' + b"1" * 1_000_000 + b"]}")
-unusable("bytes in the name of a file", r"no notebook, but na\xefve.doc", "{}", b"na\xefve.doc")
-unusable("an empty zip", "the zip file is empty", "{}.zip", data=archive({}))
-unusable("a zip of what macOS adds", "the zip file is empty", "{}.zip",
+unusable("bytes in the name of a file", r"no notebook, but na\xefve.doc", "{who}", b"na\xefve.doc")
+unusable("an empty zip", "the zip file is empty", "{who}.zip", data=archive({}))
+unusable("a zip of what macOS adds", "the zip file is empty", "{who}.zip",
          data=archive({"__MACOSX/._a.ipynb": b"x", ".DS_Store": b""}))
-unusable("a zip of an empty folder", "the folder is empty", "{}.zip", data=archive({"work/": b""}))
-unusable("a broken zip", "the zip file is broken", "{}.zip", data=b"PK\x03\x04 no")
-unusable("a picture and nothing else", "no notebook, but", "{}", "a.png", data=b"\x89PNG\r\n\x1a\n")
-unusable("only what Jupyter keeps", "the folder is empty", "{}", ".ipynb_checkpoints", "a.ipynb")
+unusable("a zip of an empty folder", "the folder is empty", "{who}.zip",
+         data=archive({"work/": b""}))
+unusable("a broken zip", "the zip file is broken", "{who}.zip", data=b"PK\x03\x04 no")
+unusable("a picture and nothing else", "no notebook, but", "{who}", "a.png",
+         data=b"\x89PNG\r\n\x1a\n")
+unusable("only what Jupyter keeps", "the folder is empty", "{who}", ".ipynb_checkpoints", "a.ipynb")
 
 
-@kind("picture pasted into an answer")
-def _(inbox: Inbox, who: str) -> Expected:
-    data = inbox.told("![a b](attachment:a%20b.png)", {"a b.png": {"image/png": PIXEL}})
-    inbox.write(who, f"{inbox.name}.ipynb", data=data)
-    return Expected(who, page=f"data:image/png;base64,{PIXEL}")
+def answer_says(title: str, words: str, page: str, attachments: dict | None = None) -> None:
+    """A kind of written answer; what its page must show."""
+    one_file(title, *RIGHT, page=page, data=lambda inbox: inbox.told(words, attachments))
 
 
-@kind("picture pasted and made smaller")
-def _(inbox: Inbox, who: str) -> Expected:
-    data = inbox.told('<img src="attachment:a.png" width="9"/>', {"a.png": {"image/png": PIXEL}})
-    inbox.write(who, f"{inbox.name}.ipynb", data=data)
-    return Expected(who, page=f"data:image/png;base64,{PIXEL}")
-
-
-@kind("picture named and missing")
-def _(inbox: Inbox, who: str) -> Expected:
-    inbox.write(who, f"{inbox.name}.ipynb", data=inbox.told("![a][1]\n\n[1]: attachment:gone.png"))
-    return Expected(who, page="[the picture gone.png is not in the notebook]")
-
-
-@kind("attachments of no form")
-def _(inbox: Inbox, who: str) -> Expected:
-    odd = {"a": 3, "b.png": {"text/html": "<b>"}, "c.png": {"image/png": ['"', 1]}}
-    data = inbox.told("x").replace(b'"source"', b'"attachments": %b, "source"' % json.dumps(
-        odd).encode(), 3)
-    inbox.write(who, f"{inbox.name}.ipynb", data=data)
-    return Expected(who)
-
-
-@kind("page that takes hours to draw")
-def _(inbox: Inbox, who: str) -> Expected:
-    inbox.write(who, f"{inbox.name}.ipynb", data=inbox.told("[" * 100_000))
-    return Expected(who, page=PLAIN)
-
-
-@kind("half a pair of surrogates")
-def _(inbox: Inbox, who: str) -> Expected:
-    data = inbox.told("HERE").replace(b"HERE", rb"\ud83d")
-    inbox.write(who, f"{inbox.name}.ipynb", data=data)
-    return Expected(who)
-
-
-@kind("a cell of nothing but lines")
-def _(inbox: Inbox, who: str) -> Expected:
-    lines = nbformat.v4.new_code_cell("\n" * 100_000)
-    data = inbox.changed(lambda notebook: notebook.cells.append(lines))
-    inbox.write(who, f"{inbox.name}.ipynb", data=data)
-    return Expected(who)
+SHOWN = f"data:image/png;base64,{PIXEL}"
+answer_says("picture pasted into an answer", "![a b](attachment:a%20b.png)", SHOWN,
+            {"a b.png": {"image/png": PIXEL}})
+answer_says("picture pasted and made smaller", '<img src="attachment:a.png" width="9"/>', SHOWN,
+            {"a.png": {"image/png": PIXEL}})
+answer_says("picture named and missing", "![a][1]\n\n[1]: attachment:gone.png",
+            "[the picture gone.png is not in the notebook]")
+answer_says("page that takes hours to draw", "[" * 100_000, PLAIN)
+NO_FORM = {"a": 3, "b.png": {"text/html": "<b>"}, "c.png": {"image/png": ['"', 1]}}
+one_file("attachments of no form", *RIGHT, data=lambda inbox: inbox.told("x").replace(
+    b'"source"', b'"attachments": %b, "source"' % json.dumps(NO_FORM).encode(), 3))
+one_file("half a pair of surrogates", *RIGHT,
+         data=lambda inbox: inbox.told("HERE").replace(b"HERE", rb"\ud83d"))
+one_file("a cell of nothing but lines", *RIGHT, data=lambda inbox: inbox.changed(
+    lambda notebook: notebook.cells.append(nbformat.v4.new_code_cell("\n" * 100_000))))
 
 
 @kind("folder that cannot be read")
@@ -267,23 +245,10 @@ def _(inbox: Inbox, who: str) -> Expected:
     return Expected(who, note="the folder drafts cannot be read")
 
 
-@kind("bytes in the name of a notebook")
-def _(inbox: Inbox, who: str) -> Expected:
-    inbox.write(who, b"na\xefve.ipynb")
-    return Expected(who)
-
-
 @kind("bytes in the name of a student")
 def _(inbox: Inbox, who: str) -> Expected:
     inbox.write(who.encode() + b"\xe8", f"{inbox.name}.ipynb")
     return Expected(rf"{who}\xe8")
-
-
-@kind("zip made on Windows")
-def _(inbox: Inbox, who: str) -> Expected:
-    members = {"work\\": b"", f"work\\deep\\{inbox.name}.ipynb": inbox.data, "work\\a.csv": b"1"}
-    inbox.write(f"{who}.zip", data=archive(members))
-    return Expected(who)
 
 
 @kind("zip made on macOS")
@@ -291,18 +256,6 @@ def _(inbox: Inbox, who: str) -> Expected:
     name = unicodedata.normalize("NFD", f"Zoë {who}")
     members = {f"{name}/{inbox.name}.ipynb": inbox.data, f"__MACOSX/{name}/._a.ipynb": b"x"}
     inbox.write(f"{who}.zip", data=archive(members, Unflagged))
-    return Expected(who)
-
-
-@kind("zip called .ipynb")
-def _(inbox: Inbox, who: str) -> Expected:
-    inbox.write(who, "work.ipynb", data=archive({f"{inbox.name}.ipynb": inbox.data}))
-    return Expected(who)
-
-
-@kind("unpacked on Linux from a zip of Windows")
-def _(inbox: Inbox, who: str) -> Expected:
-    inbox.write(f"{who}\\work\\{inbox.name}.ipynb")
     return Expected(who)
 
 
