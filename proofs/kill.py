@@ -27,6 +27,13 @@ PRESET = "mnist-paper"
 OPTIONS = ("--folder", "pictures", "--channels", "1", "--resolution", "8", "--ch", "32",
            "--batch-size", "8", "--log-every", "5", "--device", "cpu")
 READY = re.compile(r"steps (\d[\d,]*) to")
+KILLS = 20  # at random moments
+STEPS, EVERY = 400, 7  # of a run, and between two checkpoints
+SEED = 0
+# In the order in which one run meets them.
+MOMENTS = ["a checkpoint is begun", "a checkpoint is read", "a checkpoint is half written",
+           "a checkpoint is renamed", "the weights are written", "the weights are renamed",
+           "the record is begun", "the record is renamed"]
 
 
 class Run:
@@ -120,27 +127,26 @@ def draw_pictures(folder: Path, n: int = 40) -> None:
         Image.fromarray(image[0].numpy()).save(folder / f"{i:02}.png")
 
 
-def at_random(folder: Path, whole: Run, seconds: float, kills: int, seed: int, every: int
-              ) -> list[Run]:
-    """So many kills at moments drawn over the training, in as many runs as that takes."""
-    chance, runs, landed = random.Random(seed), [], 0
-    while landed < kills:
-        run = Run(folder / f"random{len(runs)}", whole.steps, every)
+def at_random(folder: Path, whole: Run, seconds: float) -> list[Run]:
+    """KILLS kills at moments drawn over the training, in as many runs as that takes."""
+    chance, runs, landed = random.Random(SEED), [], 0
+    while landed < KILLS:
+        run = Run(folder / f"random{len(runs)}", STEPS, EVERY)
         runs.append(run)
-        while landed < kills:
-            if not run.kill_after(chance.uniform(0, 2 * seconds / kills)):
+        while landed < KILLS:
+            if not run.kill_after(chance.uniform(0, 2 * seconds / KILLS)):
                 break  # it had reached its end
             landed += 1
-            say(f"kill {landed} of {kills}: step {run.kills[-1]['step']}")
+            print(f"kill {landed} of {KILLS}: step {run.kills[-1]['step']}", flush=True)
         run.finish()
         check(whole, run)
     return runs
 
 
-def at_moments(folder: Path, whole: Run, moments: list[str], seed: int, every: int) -> Run:
-    """One run, killed once at each of these moments."""
-    chance, run = random.Random(seed), Run(folder / "aimed", whole.steps, every)
-    for moment in moments:
+def at_moments(folder: Path, whole: Run) -> Run:
+    """One run, killed once at each of MOMENTS."""
+    chance, run = random.Random(SEED), Run(folder / "aimed", STEPS, EVERY)
+    for moment in MOMENTS:
         if moment in aimed.WHILE:
             pattern, part = aimed.WHILE[moment]
             number = max(1, int(part * next(whole.out.glob(pattern)).stat().st_size))
@@ -151,7 +157,7 @@ def at_moments(folder: Path, whole: Run, moments: list[str], seed: int, every: i
                 break
         else:
             raise Failed(f"the moment never came: {moment}")
-        say(f"killed while or before {moment}: step {run.kills[-1]['step']}")
+        print(f"killed while or before {moment}: step {run.kills[-1]['step']}", flush=True)
     run.finish()
     check(whole, run)
     return run
@@ -165,19 +171,7 @@ def check(whole: Run, run: Run) -> None:
                      f"the first: {'; '.join(found[:5])}; its kills: {run.kills}")
 
 
-def say(line: str) -> None:
-    """Progress, as it comes."""
-    print(line, flush=True)
-
-
-# In the order in which one run meets them.
-MOMENTS = ["a checkpoint is begun", "a checkpoint is read", "a checkpoint is half written",
-           "a checkpoint is renamed", "the weights are written", "the weights are renamed",
-           "the record is begun", "the record is renamed"]
-
-
-def prove(folder: Path, *, kills: int = 20, steps: int = 400, every: int = 7, seed: int = 0,
-          moments: list[str] = MOMENTS) -> dict:
+def prove(folder: Path) -> dict:
     """Run it all below a folder; the facts for the record.
 
     Raises:
@@ -185,18 +179,16 @@ def prove(folder: Path, *, kills: int = 20, steps: int = 400, every: int = 7, se
     """
     begin = time.perf_counter()
     draw_pictures(folder / "pictures")
-    whole = Run(folder / "whole", steps, every)
+    whole = Run(folder / "whole", STEPS, EVERY)
     seconds = whole.finish()
-    say(f"undisturbed: {steps} steps in {seconds:.1f} s")
-    runs = at_random(folder, whole, seconds, kills, seed, every)
-    last = at_moments(folder, whole, moments, seed, every) if moments else None
-    return {"command": shlex.join(["ddim", *whole.arguments]), "seed": seed, "steps": steps,
+    print(f"undisturbed: {STEPS} steps in {seconds:.1f} s", flush=True)
+    runs, last = at_random(folder, whole, seconds), at_moments(folder, whole)
+    return {"command": shlex.join(["ddim", *whole.arguments]), "seed": SEED, "steps": STEPS,
             "threads_of_a_run": 1,
             "undisturbed_seconds": round(seconds, 1),
             "random_kills": sum(len(run.kills) for run in runs), "runs": len(runs),
             "killed": [kill for run in runs for kill in run.kills],
-            "aimed_kills": len(last.kills) if last else 0,
-            "aimed": last.kills if last else [],
+            "aimed_kills": len(last.kills), "aimed": last.kills,
             "seconds": round(time.perf_counter() - begin), "result": "equal, bit for bit"}
 
 
@@ -207,7 +199,7 @@ def main() -> None:
             facts = prove(Path(folder))
         except Failed as error:
             sys.exit(f"kill: {error}")
-    say(f"written: {record('kill', what=WHAT, **facts)}")
+    print(f"written: {record('kill', what=WHAT, **facts)}")
 
 
 WHAT = ("A training run that was killed by SIGKILL, at random moments and at each moment of its "
