@@ -80,9 +80,9 @@ def read_list(path: Path = LIST) -> Listed:
     return Listed(**head, packages=packages)
 
 
-def requirements(root: Path = ROOT) -> list[Requirement]:
+def requirements() -> list[Requirement]:
     """What the install line of the notebooks asks for, and the extra for films."""
-    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     return [Requirement(r) for r in project["dependencies"] + extras["train"] + extras["video"]]
 
@@ -193,12 +193,10 @@ class Reader:
         caches: where matplotlib keeps what it knows of fonts, and pip what it fetched.
         redirect: where git fetches from in place of an address: (address, local clone).
         gpu: whether CUDA may be seen.
-        settings: more environment variables.
     """
 
     def __init__(self, runtime: Path, folder: Path, caches: Path,
-                 redirect: tuple[str, Path] | None = None, gpu: bool = False,
-                 settings: dict[str, str] | None = None):
+                 redirect: tuple[str, Path] | None = None, gpu: bool = False):
         self.folder, self.content = folder, folder / "content"
         for name in ("home", "content", "kernels/colab"):
             (folder / name).mkdir(parents=True)
@@ -220,7 +218,7 @@ class Reader:
             "PATH": os.pathsep.join(map(str, path)), "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # no word of the debugger at each start
             "MPLCONFIGDIR": str(caches / "matplotlib"), "PIP_CACHE_DIR": str(caches / "pip"),
-        } | ({} if gpu else {"CUDA_VISIBLE_DEVICES": ""}) | (settings or {})
+        } | ({} if gpu else {"CUDA_VISIBLE_DEVICES": ""})
         if redirect:
             address, clone = redirect
             self.environment |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_VALUE_0": address,

@@ -15,12 +15,10 @@ from packaging.specifiers import SpecifierSet
 from proofs import colab_compare, colab_notebooks, colab_runtime
 from proofs.colab_runtime import public
 from proofs.common import RESULTS, Failed
-from scripts import address
-from scripts.notebooks.normal_form import STATE, read
+from scripts.notebooks.normal_form import STATE
 
 ROOT = Path(__file__).resolve().parent.parent
 LISTED = colab_runtime.read_list()
-REPOSITORY = f"https://github.com/{address.configured(ROOT)}"
 LARGEST = 10_000_000  # bytes; GitHub shows no larger file
 
 # The list of packages ----------------------------------------------------------------------------
@@ -168,13 +166,6 @@ def test_a_workflow_runs_the_proof_against_the_published_tag():
     assert checkout["with"] == {"fetch-depth": 0}
     assert python["with"]["python-version"] == ".".join(LISTED.python.split(".")[:2])
     assert last["run"] == "make proof ONLY=colab" and last["env"] == {"COLAB_TAG": "latest"}
-
-
-def test_the_first_cell_of_a_chapter_is_the_one_that_is_redirected():
-    """The proof redirects the address that the cells spell."""
-    for path in committed():
-        first = next(c for c in read(path).cells if c.cell_type == "code")
-        assert f'"{address.requirement(ROOT)}"' in first.source, path
 
 
 def test_a_notebook_brought_from_colab_is_compared(tmp_path, monkeypatch, capsys):

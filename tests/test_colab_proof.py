@@ -21,6 +21,7 @@ from scripts import address
 from scripts.notebooks.normal_form import STATE, VIEW
 
 ROOT = Path(__file__).resolve().parent.parent
+WHO = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
 REPOSITORY = f"https://github.com/{address.configured(ROOT)}"
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="environments as on Linux")
 
@@ -156,35 +157,32 @@ def small(tmp_path_factory):
     for path in Path(nbformat.__file__).resolve().parent.parent.iterdir():
         if not path.name.lower().startswith(("ddim_lib", "_ddim_lib", "_editable")):
             (site / path.name).symlink_to(path)
-    for place, version in ((site, "1.0"), (folder, "2.0")):
-        metadata = f"Metadata-Version: 2.1\nName: colabs-own\nVersion: {version}\n"
-        info = f"colabs_own-{version}.dist-info"
-        if place == site:
-            (site / info).mkdir()
-            (site / info / "METADATA").write_text(metadata)
-        else:
-            with zipfile.ZipFile(folder / "colabs_own-2.0-py3-none-any.whl", "w") as wheel:
-                wheel.writestr(f"{info}/METADATA", metadata)
-                wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n"
-                               "Tag: py3-none-any\n")
-                wheel.writestr(f"{info}/RECORD", "")
+    metadata = "Metadata-Version: 2.1\nName: colabs-own\nVersion: {}\n"
+    here, newer = (f"colabs_own-{version}.dist-info" for version in ("1.0", "2.0"))
+    (site / here).mkdir()
+    (site / here / "METADATA").write_text(metadata.format("1.0"))
+    with zipfile.ZipFile(folder / "colabs_own-2.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{newer}/METADATA", metadata.format("2.0"))
+        wheel.writestr(f"{newer}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n"
+                       "Tag: py3-none-any\n")
+        wheel.writestr(f"{newer}/RECORD", "")
     clone = folder / "clone"
     clone.mkdir()
     (clone / "pyproject.toml").write_text(LIBRARY)
     (clone / "ddim_lib.py").write_text("SQUARE = 49\n")
-    who = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "all"]):
-        subprocess.run(["git", *who, *command], cwd=clone, check=True, capture_output=True)
+        subprocess.run(["git", *WHO, *command], cwd=clone, check=True, capture_output=True)
     return runtime, clone
 
 
 @pytest.fixture
 def reader(small, tmp_path):
     runtime, clone = small
+    made = Reader(runtime, tmp_path / "reader", tmp_path, (REPOSITORY, clone))
     # No network here: the wheel is built with the packages that are there.
-    settings = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "false",
-                "PIP_FIND_LINKS": str(clone.parent)}
-    return Reader(runtime, tmp_path / "reader", tmp_path, (REPOSITORY, clone), settings=settings)
+    made.environment |= {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "false",
+                         "PIP_FIND_LINKS": str(clone.parent)}
+    return made
 
 
 def run(reader, small, *sources: str) -> dict:
@@ -253,18 +251,17 @@ def test_a_shallow_checkout_is_refused(tmp_path, monkeypatch):
     """git would call itself without end."""
     place = tmp_path / "checkout"
     place.mkdir()
-    who = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
     monkeypatch.setattr(colab, "ROOT", place)
     monkeypatch.setattr(colab.git, "__kwdefaults__", {"folder": place})
     colab.git("init", "-q")
-    colab.git(*who, "commit", "-q", "--allow-empty", "-m", "one")
+    colab.git(*WHO, "commit", "-q", "--allow-empty", "-m", "one")
     commit = colab.git("rev-parse", "HEAD")
     made = colab.clone(tmp_path / "clone", None)
     assert colab.git("rev-parse", "HEAD", folder=made) == commit
     with pytest.raises(Failed, match="nothing is released"):
         colab.clone(tmp_path / "tagged", "latest")
     for tag in ("v0.9.0", "v0.10.0", "draft"):
-        colab.git(*who, "commit", "-q", "--allow-empty", "-m", tag)
+        colab.git(*WHO, "commit", "-q", "--allow-empty", "-m", tag)
         colab.git("tag", tag)
     made = colab.clone(tmp_path / "tagged", "latest")
     assert colab.git("log", "-1", "--format=%s", folder=made) == "v0.10.0"
