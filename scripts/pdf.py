@@ -66,10 +66,8 @@ def faults(log: str) -> list[str]:
     told = set()
     for sign, font in re.findall(r"Missing character: There is no (.+?) in font ([^!\n]+)", log):
         told.add(f"no font has {sign}: {font.strip()}")
-    for line in re.findall(r"(?:Hyper r|R)eference `.+?' on page \w+ undefined", log):
-        told.add(line)
-    for line in re.findall(r"Citation `.+?' on page \w+ undefined", log):
-        told.add(line)
+    told.update(re.findall(r"(?:Hyper reference|Reference|Citation) `.+?' on page \w+ undefined",
+                           log))
     wide = r"Overfull \\hbox \(([\d.]+)pt too wide\) [^\n]+\n([^\n]*)"
     for points, text in re.findall(wide, log):
         if float(points) > MARGIN:

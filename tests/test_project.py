@@ -21,6 +21,7 @@ PROJECT, PAGES = SETTINGS["project"], SETTINGS["dependency-groups"]["pages"]
 EXTRAS = PROJECT["optional-dependencies"]
 # A set: what the tests need of the extra "video" is named in both.
 ALL = {*PROJECT["dependencies"], *PAGES, *(r for extra in EXTRAS.values() for r in extra)}
+TARGETS = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
@@ -112,10 +113,9 @@ ALLOWED = {
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_workflows_call_make_and_little_else(path):
     workflow = yaml.safe_load(path.read_text())
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for command in commands(workflow):
         made = re.fullmatch(r"make (\w+)(?: ONLY=colab)?", command)
-        assert made and made[1] in targets or command in ALLOWED.get(path.stem, []), command
+        assert made and made[1] in TARGETS or command in ALLOWED.get(path.stem, []), command
         for file in re.findall(r"tests/\w+\.py", command):
             assert (ROOT / file).is_file(), file
         for extra in re.findall(r"\w+", *re.findall(r"\.\[(.*)\]", command) or [""]):
@@ -191,8 +191,7 @@ def test_issue_forms_and_the_container_are_in_form():
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_every_command_and_file_that_a_page_names_is_there(name):
     text = (ROOT / name).read_text(encoding="utf-8")
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"(?:^|`)make (\w+)", text, re.MULTILINE)) <= targets
+    assert set(re.findall(r"(?:^|`)make (\w+)", text, re.MULTILINE)) <= TARGETS
     for file in re.findall(r"\]\(([\w./]+)\)", text):
         assert (ROOT / file).exists(), file
     for file in re.findall(r"`(tests/\w+\.py)`", text):

@@ -111,13 +111,8 @@ def statistics_of(space: str, out: Path) -> None:
 
 def facts(args: argparse.Namespace) -> dict:
     found = classifier_facts()
-    if args.what in ("texture", "pixels"):
-        return {"seeds": f"{args.seed}..{args.seed + args.n - 1}",
-                "weights": Path(args.names[0]).stem, "hardware": hardware(),
-                "torch": torch.__version__, "commit": args.commit or commit(),
-                "date": datetime.now(UTC).date().isoformat()}
     judges = "mnist-classifier, mnist-classifier-plain, 60 principal components of the pixels"
-    return {"n": args.n, "seeds": f"{args.seed}..{args.seed + args.n - 1}",
+    told = {"n": args.n, "seeds": f"{args.seed}..{args.seed + args.n - 1}",
             "weights": Path(args.names[0]).stem,
             "extractor": judges if args.what in ("table", "guidance", "labels") else
                          f"mnist-classifier, 128 features, {found['test_accuracy']:.2%} on "
@@ -126,6 +121,10 @@ def facts(args: argparse.Namespace) -> dict:
             "precision": PRECISIONS[args.autocast],
             "torch": torch.__version__, "commit": args.commit or commit(),
             "date": datetime.now(UTC).date().isoformat()}
+    if args.what in ("texture", "pixels"):  # of other pictures, and they say the rest themselves
+        for key in ("n", "extractor", "reference", "precision"):
+            del told[key]
+    return told
 
 
 def quality(args, model, schedule):
