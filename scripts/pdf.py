@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import yaml
@@ -56,8 +57,7 @@ def last_change(source: Path) -> str:
     if said.returncode == 0 and said.stdout.strip():
         return said.stdout.strip()
     released = yaml.safe_load((source / "CITATION.cff").read_text(encoding="utf-8"))
-    date = ["date", "-u", "-d", released["date-released"], "+%s"]
-    return subprocess.run(date, capture_output=True, text=True, check=True).stdout.strip()
+    return f"{datetime.fromisoformat(released['date-released'] + 'T00:00+00:00').timestamp():.0f}"
 
 
 def faults(log: str) -> list[str]:
