@@ -18,6 +18,7 @@ from scripts.notebooks import chapter_times
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 #: The half type that this device is good at; None where it has none.
 HALF = None if best_precision(DEVICE) == "fp32" else best_precision(DEVICE)
+PRECISIONS = ("fp32", HALF) if HALF else ("fp32",)
 
 
 def finish() -> None:
@@ -96,11 +97,11 @@ def gflop(model: torch.nn.Module) -> float:
 def peak(size: int = 2048) -> dict[str, float]:
     """The matrix product's rate on this device in GFLOP/s, for fp32 and the half type."""
     found = {}
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)):
-        if name in ("fp32", HALF):
-            a, b = (torch.randn(size, size, device=DEVICE).to(dtype) for _ in range(2))
-            times = race({name: lambda a=a, b=b: a @ b}, 9)[name]
-            found[name] = three(2 * size**3 / min(times) / 1e9)
+    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    for name in PRECISIONS:
+        a, b = (torch.randn(size, size, device=DEVICE).to(kinds[name]) for _ in range(2))
+        times = race({name: lambda a=a, b=b: a @ b}, 9)[name]
+        found[name] = three(2 * size**3 / min(times) / 1e9)
     return found
 
 

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 import ddim_lib
-from benchmarks.common import DEVICE, HALF, gflop, peak, race, rates, three, write
+from benchmarks.common import DEVICE, PRECISIONS, gflop, peak, race, rates, three, write
 from benchmarks.contestants import ways
 from ddim_lib.unet import UNet
 
@@ -53,7 +53,7 @@ def main() -> None:
         times = race({f"{name}, eta = {eta}": partial(
             ddim_lib.sample, model, schedule, seeds=range(16), x_T=x_T, steps=steps, eta=eta,
             progress=False, autocast=name)
-            for name in filter(None, ("fp32", HALF)) for eta in (0, 1)}, 3)
+            for name in PRECISIONS for eta in (0, 1)}, 3)
         by_steps.append({"steps": steps,
                          "seconds_for_16_digits": {name: three(sorted(of)[1])
                                                    for name, of in times.items()}})

@@ -10,13 +10,13 @@ import time
 import torch
 
 import ddim_lib
-from benchmarks.common import DEVICE, HALF, three, write
+from benchmarks.common import DEVICE, PRECISIONS, three, write
 from benchmarks.contestants import diffusers_loop, ours, theirs
 from proofs.common import ROOT
 
 BATCHES = (1, 16, 64, 256)
-WAYS = ["ddim_lib fp32", "diffusers fp32", *([f"ddim_lib {HALF}", f"diffusers {HALF}"]
-                                             if HALF else [])]
+WAYS = [f"{library} {precision}" for precision in PRECISIONS
+        for library in ("ddim_lib", "diffusers")]
 
 
 def used() -> float:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from torch.profiler import ProfilerActivity, profile
 
 import ddim_lib
-from benchmarks.common import DEVICE, HALF, write
+from benchmarks.common import DEVICE, PRECISIONS, write
 
 BATCH, STEPS = 16, 10
 #: What a kernel belongs to, by a part of its name; the first that fits.
@@ -61,7 +61,7 @@ def main() -> None:
     begin = time.perf_counter()
     model, schedule = ddim_lib.load_pretrained("mnist-eps", DEVICE)
     rows = [look(model, schedule, precision, eta)
-            for precision in filter(None, ("fp32", HALF)) for eta in (0.0, 1.0)]
+            for precision in PRECISIONS for eta in (0.0, 1.0)]
     for row in rows:
         print(row, flush=True)
     write("profile", "Where the time of sampling goes, and how often the host waits for a value "

@@ -10,7 +10,7 @@ import json
 import time
 
 import ddim_lib
-from benchmarks.common import DEVICE, HALF, race, three, write
+from benchmarks.common import DEVICE, HALF, PRECISIONS, race, three, write
 from benchmarks.contestants import can_compile, compiled, grey_levels, ours, ways
 from ddim_lib.metrics import FrechetDistance, load_classifier
 from proofs.common import RESULTS
@@ -61,7 +61,7 @@ def main() -> None:
     n, walk = CHECKED
     distance = FrechetDistance(classifier=load_classifier(DEVICE))
     drawn = {name: ddim_lib.sample(model, schedule, seeds=range(n), steps=walk, autocast=name,
-                                   progress=False) for name in filter(None, ("fp32", HALF))}
+                                   progress=False) for name in PRECISIONS}
     half = {name: round(distance(images), 3) for name, images in drawn.items()}
     if HALF:
         half["mean_difference_in_grey_levels"] = three(grey_levels(drawn[HALF], drawn["fp32"]))

@@ -6,7 +6,7 @@ import time
 from functools import partial
 
 import ddim_lib
-from benchmarks.common import DEVICE, HALF, gflop, peak, race, rates, target, write
+from benchmarks.common import DEVICE, HALF, PRECISIONS, gflop, peak, race, rates, target, write
 from benchmarks.contestants import (
     can_compile,
     compiled,
@@ -33,7 +33,7 @@ def contestants(model, schedule, batch: int) -> dict:
         found |= {f"ddim_lib {HALF}": ours(model, schedule, HALF),
                   f"diffusers {HALF}": diffusers_loop(network, scheduler, HALF)}
     if batch in COMPILED and not can_compile():
-        for precision in filter(None, ("fp32", HALF)):
+        for precision in PRECISIONS:
             found |= {f"ddim_lib {precision} compiled": ours(compiled(model), schedule, precision),
                       f"diffusers {precision} compiled":
                       diffusers_loop(compiled(network), scheduler, precision)}
