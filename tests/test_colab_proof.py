@@ -79,7 +79,7 @@ def test_every_notebook_of_the_book_is_run():
     assert sum(task.opened for task in found) == 4 == sum("answered" in t.name for t in found)
     for task in found:
         sources = [c.source for c in task.notebook.cells if c.cell_type == "code"]
-        assert f"git+{REPOSITORY}\"" in sources[0]
+        assert f'"{address.requirement(ROOT)}"' in sources[0]
         if not task.chapter:
             blank = any("raise NotImplementedError" in source for source in sources)
             assert blank == task.opened
