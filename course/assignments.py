@@ -44,6 +44,11 @@ def named(source: str) -> str | None:
     return f"test-{name}" if found[1] == "test" else name
 
 
+def squeezed(source: str) -> str:
+    """The text without blanks and ends of lines, which editors change."""
+    return re.sub(r"\s+", "", source)
+
+
 def marks(cell) -> dict:
     """nbgrader's metadata of a cell; empty for a cell without."""
     return cell.metadata.get("nbgrader", {})
@@ -202,8 +207,6 @@ def students_form(notebook: nbformat.NotebookNode, name: str) -> nbformat.Notebo
     ]
     for index, cell in enumerate(notebook.cells):
         cell.id = identifier("assignment", name, index)[:8]
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
     notebook = normalise(notebook, name)
     for cell, metadata in zip(notebook.cells, kept, strict=True):
         cell.metadata.update(metadata)

@@ -9,6 +9,7 @@ committed must be the release.
 """
 
 import argparse
+import json
 import re
 import sys
 import tempfile
@@ -16,7 +17,8 @@ import zipfile
 from pathlib import Path
 
 from course import assignments
-from course.assignments import ROOT, Malformed
+from course.assignments import ROOT, Malformed, squeezed
+from course.edition import leaks
 from scripts import address
 from scripts.notebooks.normal_form import text
 
@@ -37,10 +39,6 @@ TRIVIAL = re.compile(
     r"|[\w.]+\([\w, ]*\)|\w+=\w+\)+"
 )
 SHORTEST = 12  # letters, digits and signs of a line that cannot stand elsewhere by chance
-
-
-def squeezed(source: str) -> str:
-    return re.sub(r"\s+", "", source)
 
 
 def telling(assignment: assignments.Assignment) -> tuple[set[str], set[str]]:
@@ -86,43 +84,38 @@ def told(assignment: assignments.Assignment, released: str) -> list[str]:
 
 def said(notebook) -> str:
     """All text of a notebook: cells, outputs, metadata, as a reader of the file could find it."""
-    import json
-
-    from course.edition import leaks
-
     return "\n".join(leaks.strings(json.loads(text(notebook))))
 
 
-def faults(assignment: assignments.Assignment, repository: str) -> list[str]:
+def faults(assignment: assignments.Assignment) -> list[str]:
     """What is wrong with a release, a line each."""
     notebook, name = assignment.release, assignment.name
     install = INSTALL.format(address.requirement(ROOT)).strip()
-    found = told(assignment, said(notebook))
+    every = said(notebook)
+    found = told(assignment, every)
     for mark in ("SOLUTION", "HIDDEN TESTS"):
-        if f"BEGIN {mark}" in said(notebook) or f"END {mark}" in said(notebook):
+        if f"BEGIN {mark}" in every or f"END {mark}" in every:
             found.append(f"{name}: BEGIN or END {mark} stands in the release")
-    if re.search(r"\bRUBRIC\b", said(notebook)):
+    if re.search(r"\bRUBRIC\b", every):
         found.append(f"{name}: a RUBRIC stands in the release")
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if not code or code[0].source.strip() != install:
         found.append(f"{name}: the first code cell is not the one that installs the library")
-    link = f"https://colab.research.google.com/github/{repository}/blob/main/{PLACE}/{name}.ipynb"
+    there = f"{address.configured(ROOT)}/blob/main/{PLACE}/{name}.ipynb"
+    link = f"https://colab.research.google.com/github/{there}"
     first_text = next((c.source for c in notebook.cells if c.cell_type == "markdown"), "")
     if f"]({link})" not in first_text:
         found.append(f"{name}: the first text cell has no badge that leads to {link}")
-    if len(text(notebook).splitlines()) < len(notebook.cells):
-        found.append(f"{name}: not in normal form")
     return found
 
 
-def make(course: Path = assignments.COURSE, repository: str | None = None) -> dict[str, str]:
+def make(course: Path = assignments.COURSE) -> dict[str, str]:
     """The release as text, by the notebook's name. Raises Malformed if it would tell something."""
-    repository = repository or address.configured(ROOT)
     released, wrong = {}, []
     for name in assignments.names(course):
         with tempfile.TemporaryDirectory() as folder:
             assignment = assignments.load(name, Path(folder), course)
-        wrong += faults(assignment, repository)
+        wrong += faults(assignment)
         released[name] = text(assignment.release)
     if not released:
         raise Malformed(f"no assignment in {course.name}/source")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import nbformat
 
-from course.assignments import FIRST_LINE, Assignment, marks, named
+from course.assignments import FIRST_LINE, Assignment, marks, named, squeezed
 from course.grader.intake.reading import Unreadable, outputs
 
 START = ""  # what a cell before all named ones follows
@@ -29,10 +29,6 @@ class Repaired:
     def note(self, question: str, said: str) -> None:
         if said not in self.notes.setdefault(question, []):
             self.notes[question].append(said)
-
-
-def squeezed(source: str) -> str:
-    return re.sub(r"\s+", "", source)
 
 
 def known(cells: list[dict], assignment: Assignment) -> int:
