@@ -20,12 +20,13 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from course.assignments import ROOT
 from course.grader.sandbox.cage import Cage
 from course.grader.sandbox.kernel import Kernel, KernelFailed, Limits, Ran
 
 BEGIN = "import _grading; _grading.begin(); del _grading"
 END = "__import__('_grading').end()"
+# Not course.assignments': it imports nbgrader, which takes each submission two seconds.
+ROOT = Path(__file__).resolve().parents[3]
 PR_SET_PDEATHSIG = 1
 GRACE = 60  # seconds beyond the limit for all cells, for starting and ending kernels
 
@@ -41,7 +42,7 @@ def matplotlib_cache(folder: Path) -> Path:
 
 
 def execute(notebook, tests: set[str], limits: Limits, cage: Cage | None, user: int | None,
-            cache: Path | None) -> dict[int, Ran]:
+            cache: Path) -> dict[int, Ran]:
     """Run a notebook's cells in a process of their own. Returns {place: Ran}; never raises.
 
     The key -1 tells of no cell: that the grader failed, or that all had to be stopped.
@@ -55,7 +56,7 @@ def execute(notebook, tests: set[str], limits: Limits, cage: Cage | None, user: 
         for cell in notebook.cells
     ]
     job = {"cells": cells, "limits": asdict(limits), "cage": cage and asdict(cage), "user": user,
-           "matplotlib": cache and str(cache)}
+           "matplotlib": str(cache)}
     why, what = "", "failed"
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "result.json"
@@ -187,8 +188,7 @@ def main() -> None:
         work = base / str(len(started))
         work.mkdir()
         started.append(work)
-        if job.get("matplotlib"):
-            shutil.copytree(job["matplotlib"], work / "matplotlib")
+        shutil.copytree(job["matplotlib"], work / "matplotlib")
         return Kernel(work, limits, cage, job["user"])
 
     def report(results: dict) -> None:
