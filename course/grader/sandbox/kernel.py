@@ -14,7 +14,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import nbformat
 import psutil
 import zmq
 from jupyter_client.blocking import BlockingKernelClient
@@ -259,14 +258,12 @@ class Kernel:
             return
         reply = heard.reply or {}
         name = {"time": "TimeLimit", "output": "OutputLimit", "died": "KernelDied"}.get(ran.status)
-        ran.outputs.append(
-            nbformat.v4.new_output(
-                "error",
-                ename=name or reply.get("ename", "Error"),
-                evalue=ran.why or str(reply.get("evalue", "")),
-                traceback=[],
-            )
-        )
+        ran.outputs.append({
+            "output_type": "error",
+            "ename": name or reply.get("ename", "Error"),
+            "evalue": ran.why or str(reply.get("evalue", "")),
+            "traceback": [],
+        })
 
     def ask(self, expression: str) -> str:
         """The value of an expression in the kernel, as text; empty if there is none."""
