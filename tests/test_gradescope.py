@@ -1,11 +1,10 @@
 """The zips for Gradescope, in a stand-in for its container: setup.sh, run_autograder, results.json.
 
-Root runs them twice: where bubblewrap works, and where it may create no namespaces, as in most
-containers; another user runs them as they are. torch and the other packages come from this
+Root grades twice: where bubblewrap works, and where it may create no namespaces, as in most
+containers; another user grades where it works. torch and the other packages come from this
 environment, the library from the zip.
 """
 
-import csv
 import json
 import os
 import shutil
@@ -27,8 +26,9 @@ from test_planted import submission as reference
 from course import assignments
 from course.grader import points
 from course.grader.gradescope import run
-from course.grader.gradescope.__main__ import main
+from course.grader.gradescope.__main__ import main, write
 from course.grader.sandbox import cage
+from proofs.odd_submissions import table
 
 ROOT = Path(__file__).resolve().parent.parent
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -83,20 +83,19 @@ def closed(path: str) -> Path | None:
 
 
 class StandIn:
-    """A folder like /autograder, from an assignment's zip."""
+    """A folder like /autograder, from an assignment's zip; where `forbid`, bwrap fails in it."""
 
-    def __init__(self, archive: Path, forbid: bool):
+    def __init__(self, archive: Path, forbid: bool = False):
         # Not below pytest's folder, which no other user may enter.
         self.place = Path(tempfile.mkdtemp(prefix="gs-"))
         self.place.chmod(0o755)
         self.forbid = forbid
-        (self.place / "bin").mkdir()
-        if forbid:
-            (self.place / "bin" / "bwrap").write_text(FORBIDDEN)
-            (self.place / "bin" / "bwrap").chmod(0o755)
+        for name in ("bin", "forbidden"):
+            (self.place / name).mkdir()
+        (self.place / "forbidden" / "bwrap").write_text(FORBIDDEN)
+        (self.place / "forbidden" / "bwrap").chmod(0o755)
         with zipfile.ZipFile(archive) as zipped:
             zipped.extractall(self.place / "source")
-            self.modes = {m.filename: m.external_attr >> 16 for m in zipped.infolist()}
         shutil.copy(self.place / "source" / "run_autograder", self.place / "run_autograder")
         (self.place / "run_autograder").chmod(0o755)
         (self.place / "results").mkdir(mode=0o777)
@@ -105,11 +104,12 @@ class StandIn:
         users = [{"email": "ada@example.org", "id": 7, "name": "Ada"}]
         (self.place / "submission_metadata.json").write_text(json.dumps({"id": 1, "users": users}))
 
-    def command(self, *command: str, **more) -> subprocess.CompletedProcess:
+    def command(self, *command: str) -> subprocess.CompletedProcess:
+        first = [self.place / "forbidden"] * self.forbid + [self.place / "bin"]
         environment = os.environ | {
             "AUTOGRADER": str(self.place), "PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0",
-            "PATH": os.pathsep.join([str(self.place / "bin"), os.environ["PATH"]]),
-        } | more
+            "PATH": os.pathsep.join([*map(str, first), os.environ["PATH"]]),
+        }
         if AS_ROOT:  # the other user can reach Python and its packages, as in an image
             around = []
             for path in (sys.base_prefix, sys.prefix, *PACKAGES):
@@ -119,10 +119,9 @@ class StandIn:
                     around += [x for p in reversed(between) for x in ("--dir", p)]
                     around += ["--bind", path, path]
             command = (BWRAP, "--dev-bind", "/", "/", *map(str, around), "--", *command)
-        done = subprocess.run(
+        return subprocess.run(
             command, cwd=self.place, env=environment, capture_output=True, text=True, timeout=300
         )
-        return done
 
     def setup(self) -> None:
         """Run setup.sh; the environment that it makes sees this one's packages."""
@@ -140,11 +139,11 @@ class StandIn:
 
     def grade(self, **files: bytes) -> tuple[dict, str]:
         """results.json, and what only the instructor sees."""
-        shutil.rmtree(self.place / "submission")
+        shutil.rmtree(self.place / "submission", ignore_errors=True)
         for name, data in files.items():
-            path = self.place / "submission" / name.replace("__in__", "/")
+            path = self.place / "submission" / f"{name.replace('__in__', '/')}.ipynb"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_name(path.name + ".ipynb").write_bytes(data)
+            path.write_bytes(data)
         done = self.command("./run_autograder")
         content = json.loads((self.place / "results" / "results.json").read_text())
         return content, done.stdout + done.stderr
@@ -171,11 +170,12 @@ def maker(zips, tmp_path_factory):
     return submissions.Maker(assignments.load("sample", folder, zips["course"]))
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["cage", "own user"])
-def stand_in(zips, request):
-    if submissions.WITHOUT or request.param and not AS_ROOT:
-        pytest.skip(submissions.WITHOUT or "only root has another user run submissions")
-    made = StandIn(zips["sample"], request.param)
+@pytest.fixture(scope="module")
+def container(zips):
+    """A stand-in in which setup.sh has run, and bwrap works."""
+    if submissions.WITHOUT:
+        pytest.skip(submissions.WITHOUT)
+    made = StandIn(zips["sample"])
     try:
         made.setup()
         settings = made.place / "source" / "gradescope.json"
@@ -185,11 +185,21 @@ def stand_in(zips, request):
         shutil.rmtree(made.place)
 
 
+@pytest.fixture(params=[False, True], ids=["cage", "own user"])
+def stand_in(container, request, monkeypatch):
+    if request.param and not AS_ROOT:
+        pytest.skip("only root has another user run submissions")
+    monkeypatch.setattr(container, "forbid", request.param)
+    return container
+
+
 def text(notebook) -> bytes:
     return nbformat.writes(notebook).encode()
 
 
 def test_the_zips_have_the_documented_files_in_their_root(zips):
+    lock = (ROOT / "requirements.lock").read_text().splitlines()
+    torch = next(line for line in lock if line.startswith("torch=="))
     for name in assignments.names():
         with zipfile.ZipFile(zips[name]) as archive:
             assert {"setup.sh", "run_autograder"} <= set(archive.namelist())
@@ -199,33 +209,31 @@ def test_the_zips_have_the_documented_files_in_their_root(zips):
             sources = [n for n in archive.namelist() if n.startswith("course/source/")]
             assert len(sources) == 1  # and no other assignment's
             pinned = archive.read("setup.sh").decode()
-        assert f'"{lock_line("torch")}"' in pinned
-        assert "{" + "torch}" not in pinned
-
-
-def lock_line(name: str) -> str:
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    return next(line for line in lines if line.startswith(f"{name}=="))
+        assert f'"{torch}"' in pinned and "{" + "torch}" not in pinned
 
 
 def test_the_same_files_give_the_same_zip(zips, tmp_path):
-    done = CliRunner().invoke(main, ["--out", str(tmp_path)])
-    assert done.exit_code == 0
-    assert (tmp_path / "noise.zip").read_bytes() == zips["noise"].read_bytes()
+    again = write("noise", tmp_path, assignments.COURSE, "after_due_date")
+    assert again.read_bytes() == zips["noise"].read_bytes()
 
 
-def test_results_are_those_of_make_grade(stand_in, zips, maker, tmp_path):
-    broken = maker.broken() | maker.hostile()
-    names = ["right", "blank", "raises", "answer deleted"]
-    for name in names:
-        submissions.write(broken[name], tmp_path / "inbox" / name / "sample.ipynb")
-    command = [sys.executable, "-m", "course.grader", str(tmp_path / "inbox"),
-               "--out", str(tmp_path / "out"), "--course", str(zips["course"])]
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
-    with (tmp_path / "out" / "points.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    for name in names:
-        content, said = stand_in.grade(my__in__work=text(broken[name]))
+@pytest.fixture(scope="module")
+def graded(zips, maker, tmp_path_factory):
+    """Four submissions by name, and what `make grade` says of them."""
+    folder, every = tmp_path_factory.mktemp("graded"), maker.broken() | maker.hostile()
+    found = {name: every[name] for name in ("right", "blank", "raises", "answer deleted")}
+    for name, notebook in found.items():
+        submissions.write(notebook, folder / "inbox" / name / "sample.ipynb")
+    done = submissions.command(folder / "inbox", "--out", folder / "out", "--course",
+                               zips["course"])
+    assert done.exit_code == 0, done.output
+    return found, table(folder / "out" / "points.csv")
+
+
+def test_results_are_those_of_make_grade(stand_in, graded):
+    found, rows = graded
+    for name, notebook in found.items():
+        content, said = stand_in.grade(my__in__work=text(notebook))
         own = [row for row in rows if row["student"] == name]
         tested = {row["question"]: float(row["points"]) for row in own
                   if row["status"] in {points.TESTED, points.MISSING}}
@@ -257,31 +265,30 @@ def test_a_hostile_submission_reads_no_test_and_writes_no_result(stand_in, maker
     assert json.loads((stand_in.place / "results" / "results.json").read_text()) == content
 
 
-def test_what_is_no_notebook_is_named(stand_in):
+def test_what_is_no_notebook_is_named(container):
     for files, why in (({"a": b"{"}, "not a notebook"), ({}, "no notebook"),
                        ({"a": text(nbformat.v4.new_notebook(cells=[
                            nbformat.v4.new_markdown_cell("hello")]))}, "no question")):
-        (stand_in.place / "submission").mkdir(exist_ok=True)
-        content, _ = stand_in.grade(**files)
+        content, _ = container.grade(**files)
         assert content["score"] == 0 and why in content["output"]
         assert content["output"].startswith("Not graded: ")
 
 
-def test_a_grader_that_fails_says_so(stand_in, maker):
-    source = stand_in.place / "source" / "course" / "source" / "sample" / "sample.ipynb"
+def test_a_grader_that_fails_says_so(container, maker):
+    source = container.place / "source" / "course" / "source" / "sample" / "sample.ipynb"
     kept = source.read_bytes()
     try:
         source.write_bytes(b"{}")
-        content, said = stand_in.grade(a=text(maker.answered()))
+        content, said = container.grade(a=text(maker.answered()))
     finally:
         source.write_bytes(kept)
     assert content["score"] == 0 and content["output"] == run.FAILED
     (why,) = content["tests"]
     assert (why["visibility"], why["score"]) == ("hidden", 0) and "Traceback" in said
-    python = stand_in.place / "venv" / "bin" / "python"
+    python = container.place / "venv" / "bin" / "python"
     python.rename(python.with_name("away"))
     try:
-        content, said = stand_in.grade(a=text(maker.answered()))
+        content, said = container.grade(a=text(maker.answered()))
     finally:
         python.with_name("away").rename(python)
     assert content["score"] == 0 and content["output"] == run.FAILED
