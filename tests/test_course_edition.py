@@ -58,12 +58,6 @@ def test_a_hint_may_stay():
     assert hint in kept and kept.count("square root") == 1
 
 
-def test_lines_of_a_source_are_joined_before_they_are_read():
-    lines = (EXERCISES + SOLUTION).splitlines(keepends=True)
-    done, found = solutions.cut_notebook(notebook(lines), "a.ipynb")
-    assert found and "square root" not in done["cells"][0]["source"]
-
-
 # What is refused, with the name of notebook and cell.
 
 REFUSED = {
@@ -125,12 +119,13 @@ def test_metadata_that_speak_of_a_solution_are_an_error():
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_every_chapter_can_be_cut(path):
+def test_every_chapter_can_be_cut_and_each_solution_has_a_sentence_of_its_own(path):
     text = path.read_text(encoding="utf-8")
     done, found = solutions.cut_notebook(json.loads(text), path.name)
     assert len(found) == text.count("<summary>Solution</summary>") > 0
     assert "<summary>Solution" not in json.dumps(done)
     assert json.dumps(done).count("<summary>") == text.count("<summary>") - len(found)
+    assert leaks.telling(found, "\n".join(cell["source"] for cell in done["cells"]))
 
 
 # How leaks are found.
@@ -157,14 +152,6 @@ def test_a_solution_that_was_not_cut_is_noticed():
     said = "Take the mean of all of the pictures."
     with pytest.raises(ValueError, match="also stands elsewhere"):
         leaks.telling([said], f"Some text. {said} More text.")
-
-
-def test_every_real_solution_has_a_sentence_of_its_own():
-    for path in CHAPTERS:
-        done, found = solutions.cut_notebook(json.loads(path.read_text("utf-8")), path.name)
-        kept = "\n".join(cell["source"] for cell in done["cells"])
-        for solution in found:
-            assert leaks.telling([solution], kept)
 
 
 def test_links_to_the_public_book_are_found(tmp_path):
@@ -319,12 +306,14 @@ def edition(planted) -> Path:
     return target
 
 
-def everything(folder: Path):
-    return [(path, leaks.text_of(path)) for path in leaks.files(folder)]
+@pytest.fixture(scope="module")
+def everything(edition) -> list[tuple[Path, str]]:
+    """The files of the edition, with their texts."""
+    return [(path, leaks.text_of(path)) for path in leaks.files(edition)]
 
 
 @pytest.mark.slow
-def test_no_file_of_the_course_edition_has_a_solution(planted, edition):
+def test_no_file_of_the_course_edition_has_a_solution(planted, edition, everything):
     found = []
     for path in sorted((planted / "book").glob("*.ipynb")):
         found += solutions.cut_notebook(json.loads(path.read_text("utf-8")), path.name)[1]
@@ -341,7 +330,7 @@ def test_no_file_of_the_course_edition_has_a_solution(planted, edition):
     shared = {p for p in passages if re.search(p, kept)}
     assert len(passages - shared) > 60
     told = []
-    for path, text in everything(edition):
+    for path, text in everything:
         squeezed = leaks.squeezed(text)
         told += [(path.name, p) for p in passages - shared if re.search(p, squeezed)]
         told += [(path.name, mark) for mark in MARKS if mark in squeezed]
@@ -362,7 +351,7 @@ def test_the_course_edition_has_the_rest(edition):
 
 
 @pytest.mark.slow
-def test_the_course_edition_has_the_assignments_and_not_their_answers(edition):
+def test_the_course_edition_has_the_assignments_and_not_their_answers(edition, everything):
     page = (edition / "html/book/assignments.html").read_text("utf-8")
     for path in sorted((ROOT / "book" / "assignments").glob("*.ipynb")):
         name = path.name
@@ -373,16 +362,16 @@ def test_the_course_edition_has_the_assignments_and_not_their_answers(edition):
         # In two parts, so that this file does not hold an address that is not the project's.
         assert f"{REPO}/blob/main/book/assignments/{name}" in page
     assert not (edition / "html/book/for_instructors.html").exists()
-    kept = "".join(text for path, text in everything(edition) if path.suffix == ".ipynb")
+    kept = "".join(text for path, text in everything if path.suffix == ".ipynb")
     wanted = leaks.of_assignments(ROOT / "course", kept + course.library(ROOT))
     assert len(wanted) > 300
     assert leaks.search(edition, wanted) == []
-    for path, text in everything(edition):
+    for path, text in everything:
         assert "for_instructors" not in text, path
 
 
 @pytest.mark.slow
-def test_the_course_editions_buttons_lead_to_its_own_notebooks(edition):
+def test_the_course_editions_buttons_lead_to_its_own_notebooks(edition, everything):
     page = (edition / "html/book/02_oracle.html").read_text("utf-8")
     # In two parts, so that this file does not hold an address that is not the project's.
     link = "colab.research.google.com/github/" + f"{REPO}/blob/main/book/02_oracle.ipynb"
@@ -391,6 +380,6 @@ def test_the_course_editions_buttons_lead_to_its_own_notebooks(edition):
     assert link in first["source"]
     assert leaks.links(edition, course.address.configured(ROOT)) == []
     public = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["sphinx"]["config"]
-    for path, text in everything(edition):
+    for path, text in everything:
         assert public["html_baseurl"] not in text and course.NOWHERE not in text, path
     assert '<meta name="robots" content="noindex"' in page
