@@ -12,10 +12,8 @@ import course_sample
 import psutil
 import pytest
 import submissions
-from click.testing import CliRunner
 
 from course import assignments
-from course.grader.__main__ import main
 from course.grader.sandbox import cage, kernel
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -171,11 +169,11 @@ def test_without_bwrap_nothing_is_graded_unless_the_danger_is_named(
         (tmp_path / "bin" / "bwrap").write_text(f"#!/bin/sh\n{bwrap}\n")
         (tmp_path / "bin" / "bwrap").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    command = [str(tmp_path / "inbox"), "--out", str(out), "--course", str(course)]
-    done = CliRunner().invoke(main, command)
+    command = [tmp_path / "inbox", "--out", out, "--course", course]
+    done = submissions.command(*command)
     assert done.exit_code == 2 and not any(out.iterdir())
     assert done.stderr.startswith("Nothing was graded: ") and done.stderr.count("\n") == 1
     assert all(words in done.stderr for words in (*said, "--submissions-may-read-my-files"))
-    done = CliRunner().invoke(main, [*command, "--submissions-may-read-my-files"])
+    done = submissions.command(*command, "--submissions-may-read-my-files")
     assert done.exit_code == 0, done.output
     assert cage.OPEN in done.output and "ann      sample                   7 / 10" in done.output

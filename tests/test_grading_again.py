@@ -1,6 +1,8 @@
-"""Grading that stops and goes on: Ctrl-C, a notebook handed in again, one that came late."""
+"""Grading that stops and goes on: Ctrl-C, a notebook handed in again, one that came late.
 
-import csv
+Cells run in this process instead of the cage.
+"""
+
 import shutil
 from pathlib import Path
 
@@ -11,15 +13,16 @@ import submissions
 from course import assignments
 from course.grader import batch, points, report
 from course.grader.intake import intake
-from course.grader.sandbox import cage, kernel
+from course.grader.sandbox.kernel import Limits
+from proofs.odd_submissions import table
 
 CUBE = "# question: cube\ndef cube(x):\n    return 0\n"
-pytestmark = [pytest.mark.slow, submissions.NEEDS_CAGE]
 
 
-def rows(path: Path) -> list[dict]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+@pytest.fixture(scope="module", autouse=True)
+def no_sandbox():
+    with submissions.no_sandbox():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +32,14 @@ def place(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def maker(place, tmp_path):
-    return submissions.Maker(assignments.load("sample", tmp_path / "made", place / "course"))
+@pytest.fixture(scope="module")
+def maker(place):
+    return submissions.Maker(assignments.load("sample", place / "made", place / "course"))
 
 
 def opened(place: Path, out: Path, say=lambda said: None) -> batch.Batch:
     out.mkdir(exist_ok=True)
-    limits, shut_in = kernel.Limits(memory=2**30), cage.build([])
-    return batch.Batch(place / "course", out, limits, shut_in, say=say)
+    return batch.Batch(place / "course", out, Limits(), None, say=say)
 
 
 def test_what_is_graded_before_a_stop_stands_in_the_tables(place, maker, tmp_path):
@@ -51,9 +53,9 @@ def test_what_is_graded_before_a_stop_stands_in_the_tables(place, maker, tmp_pat
     made = opened(place, tmp_path / "out", stop)
     with pytest.raises(KeyboardInterrupt):
         made.grade(tmp_path / "inbox", "sample", 1, False, between=report.Report(made).tables)
-    totals = rows(tmp_path / "out" / "totals.csv")
+    totals = table(tmp_path / "out" / "totals.csv")
     assert [(row["student"], row["points"]) for row in totals] == [("ann", "7")]
-    assert len(rows(tmp_path / "out" / "points.csv")) == 4
+    assert len(table(tmp_path / "out" / "points.csv")) == 4
     said = []
     made = opened(place, tmp_path / "out", said.append)
     made.grade(tmp_path / "inbox", "sample", 1, False, between=report.Report(made).tables)
@@ -117,3 +119,69 @@ def test_a_late_file_of_canvas_is_noted(place, maker, tmp_path):
     }
     assert intake.late(Path("libob_LATE_124_457_all") / "sample.ipynb")
     assert not intake.late(Path("LATE") / "noise__ann_LATE.ipynb")
+
+
+def graded(course: Path, folder: Path, *options) -> tuple[str, dict[str, dict]]:
+    """The command on one student's folder: what it says, and the rows by question."""
+    done = submissions.command(folder / "inbox", "--out", folder / "out", "--course", course,
+                               "--submissions-may-read-my-files", *options)
+    assert done.exit_code == 0, done.output
+    return done.output, {row["question"]: row for row in table(folder / "out" / "points.csv")}
+
+
+def test_points_by_hand_stand_for_that_file_and_that_maximum_alone(place, maker, tmp_path):
+    file, sheet = tmp_path / "inbox" / "ann" / "sample.ipynb", tmp_path / "graded.csv"
+    submissions.write(maker.answered(), file)
+    page = tmp_path / "out" / "feedback" / "sample" / "ann.html"
+
+    def words(*options, course=place / "course") -> dict:
+        return graded(course, tmp_path, *options)[1]["words"]
+
+    given = words() | {"points": "2.5", "note": "well said"}
+    text = page.read_text()
+    assert '>words</a> (Score: open / 3.0)' in text and ">cube</a> (Score: 3.0 / 3.0)" in text
+    assert text.count("Score: open / 3.0") == 2 and "Score: 0.0 /" not in text
+    assert "<img" not in text  # the badge, whose picture is not there
+    points.write(sheet, points.COLUMNS, [given])
+    kept = ("2.5", "by hand", "well said")
+    for found in (words("--manual", sheet), words("--again")):
+        assert (found["points"], found["status"], found["note"]) == kept
+    assert ">words</a> (Score: 2.5 / 3.0)" in page.read_text()
+    # Fewer points for the same answer, then another answer.
+    notebook = course_sample.source()
+    cell = next(c for c in notebook.cells if "RUBRIC 2" in c.source)
+    cell.source = cell.source.replace("RUBRIC 2", "RUBRIC 1")
+    cell.metadata["nbgrader"]["points"] = 2
+    found = words(course=course_sample.course(tmp_path, notebook))
+    assert (found["points"], found["status"], found["max"]) == ("", "open", "2")
+    assert found["note"] == "changed after it was graded by hand"
+    words()
+    words("--manual", sheet)
+    other = submissions.WORDS.replace("The cube, beyond one.", "I do not know.")
+    submissions.write(maker.answered(words=other), file)
+    found = words()
+    assert (found["points"], found["status"]) == ("", "open")
+    assert found["note"] == "changed after it was graded by hand"
+    assert "well said" not in page.read_text()
+
+
+def test_a_source_with_other_cells_is_graded_anew(place, maker, tmp_path):
+    submissions.write(maker.answered(), tmp_path / "inbox" / "ann" / "sample.ipynb")
+    notebook, same = course_sample.source(), place / "course"
+    notebook.cells.insert(6, course_sample.test("square-2", "# test: square-2\nassert 1 == 2", 1))
+    changed = course_sample.course(tmp_path, notebook)
+    for course, most in ((same, "2"), (changed, "3"), (same, "2")):
+        said, rows = graded(course, tmp_path)
+        assert "1/1 ann sample" in said
+        assert (rows["square"]["points"], rows["square"]["max"]) == ("2", most)
+
+
+def test_what_is_beside_a_good_notebook_costs_nothing(place, maker, tmp_path):
+    ann = tmp_path / "inbox" / "ann"
+    submissions.write(maker.answered(), ann / "sample-1.ipynb")
+    for name, data in {"sample.ipynb": "{}", "notes.txt": "hello", "sample (2).ipynb": ""}.items():
+        (ann / name).write_text(data)
+    graded(place / "course", tmp_path)
+    (total,) = table(tmp_path / "out" / "totals.csv")
+    assert (total["points"], total["open"]) == ("7", "1")
+    assert "sample (2).ipynb: the file is empty" in total["note"]

@@ -4,7 +4,6 @@ The classes are those of proofs/odd_submissions.py, with the small assignment; i
 process instead of the cage.
 """
 
-import contextlib
 import io
 import json
 import shutil
@@ -12,42 +11,22 @@ import time
 
 import course_sample
 import pytest
-from click.testing import CliRunner
+import submissions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course import assignments
 from course.grader import batch, feedback, files, points, report
-from course.grader.__main__ import main
 from course.grader.intake import intake, naming, reading
-from course.grader.sandbox import work
-from course.grader.sandbox.kernel import Limits, Ran
+from course.grader.sandbox.kernel import Limits
 from proofs import odd_submissions as odd
 
 TESTED = 7  # points of a right notebook
 
 
-def in_process(notebook, *_) -> dict[int, Ran]:
-    """Stands in for the sandbox."""
-    space, ran = {}, {}
-    for index, cell in enumerate(notebook.cells):
-        if cell.cell_type == "code":
-            try:
-                with contextlib.redirect_stdout(None), contextlib.redirect_stderr(io.StringIO()):
-                    exec(cell.source, space)
-                ran[index] = Ran("ok")
-            except Exception as error:
-                said = {"output_type": "error", "ename": type(error).__name__,
-                        "evalue": str(error), "traceback": []}
-                ran[index] = Ran("error", [said])
-    return ran
-
-
 @pytest.fixture(scope="module", autouse=True)
 def no_sandbox():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(work, "execute", in_process)
-        patch.setattr(work, "matplotlib_cache", lambda folder: None)
+    with submissions.no_sandbox() as patch:
         patch.setattr(report, "PAGE_SECONDS", 2)
         yield
 
@@ -179,8 +158,8 @@ def test_a_fault_at_one_student_reaches_no_other(sample, inbox, tmp_path, monkey
 # Files: whole or not at all ----------------------------------------------------------------------
 
 def command(inbox, sample, *options) -> tuple[int, str]:
-    done = CliRunner().invoke(main, [str(inbox.folder), "--course", str(sample[0]), *map(
-        str, options), "--submissions-may-read-my-files"])
+    done = submissions.command(inbox.folder, "--course", sample[0], *options,
+                               "--submissions-may-read-my-files")
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done.exit_code, done.output
 
@@ -297,10 +276,12 @@ def test_any_text_comes_back_from_a_table(tmp_path_factory, remarks):
     ("", "has no column student"), ("{head}\n", "has no column student"),
     ("{head}\nann,sample,wor", "row 2 is cut off"), ('{head}\nann,"sam', "row 2 is cut off"),
     ("{head}\nann,sample,words,2,3,open,,right, but short", "row 2 has more cells than the first"),
+    ("{head}\nann,sch\u00f6n", "is not in UTF-8: save it again, in Excel as 'CSV UTF-8'"),
     ("{head}\nann,sample,words,2,3,open,," + "a" * 200_000, "is no table: field larger than"),
 ])
 def test_a_cut_or_torn_table_is_one_line(tmp_path, text, words):
-    (tmp_path / "graded.csv").write_text(text.replace("{head}", ",".join(points.COLUMNS)))
+    text = text.replace("{head}", ",".join(points.COLUMNS))
+    (tmp_path / "graded.csv").write_bytes(text.encode("cp1252"))
     with pytest.raises(points.Wrong, match=f"^graded.csv.*{words}"):
         points.read(tmp_path / "graded.csv")
 

@@ -7,8 +7,7 @@ whole submissions go through `make grade`: the reference, the blank release, and
 wrong answer to every question.
 """
 
-import csv
-import json
+import copy
 import os
 import re
 import subprocess
@@ -27,6 +26,7 @@ from course import assignments
 from course.assignments import marks
 from course.grader.intake import repair
 from course.grader.sandbox import cage, kernel, work
+from proofs.odd_submissions import table
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = assignments.names()
@@ -58,7 +58,7 @@ def put(source: str, code: str) -> str:
 
 def submission(assignment, answers: dict[str, str]) -> nbformat.NotebookNode:
     """What a student hands in who knows the reference, except for `answers`."""
-    notebook = nbformat.from_dict(json.loads(json.dumps(assignment.release)))
+    notebook = copy.deepcopy(assignment.release)
     for cell in notebook.cells:
         name = marks(cell).get("grade_id")
         if not marks(cell).get("solution"):
@@ -141,9 +141,8 @@ def graders(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_question_has_planted_mistakes(name, tmp_path):
-    assignment = assignments.load(name, tmp_path)
-    tested = {q.name for q in assignment.questions if not q.written}
+def test_every_question_has_planted_mistakes(name):
+    tested = {q.name for q in assignments.source(name).questions if not q.written}
     wrong = [p["question"] for p in PLANTED[name] if p["kind"] == "wrong"]
     assert {p["question"] for p in PLANTED[name]} <= tested
     assert {q: wrong.count(q) for q in tested if wrong.count(q) < FEWEST} == {}
@@ -182,22 +181,16 @@ def graded(tmp_path_factory):
             "wrong": submission(assignment, {q: p["code"] for q, p in first.items()}),
         }
         place = folder / "inbox"
-        write(handed_in.pop("reference"), place / "reference" / f"{name}.ipynb")
+        submissions.write(handed_in.pop("reference"), place / "reference" / f"{name}.ipynb")
         seconds[name] = processor_time([*command, f"ASSIGNMENT={name}"])
         for student, notebook in handed_in.items():
-            write(notebook, folder / "later" / student / f"{name}.ipynb")
+            submissions.write(notebook, folder / "later" / student / f"{name}.ipynb")
     for student in (folder / "later").iterdir():
         student.rename(folder / "inbox" / student.name)
     done = subprocess.run([*command, "JOBS=2"], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"},
                           capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
-    with (folder / "out" / "points.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file)), lost, seconds
-
-
-def write(notebook, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, path)
+    return table(folder / "out" / "points.csv"), lost, seconds
 
 
 def processor_time(command: list[str]) -> float:

@@ -1,12 +1,11 @@
 """Whose notebook is which, in the layouts that learning platforms export."""
 
-import io
 import os
-import zipfile
 
 import pytest
 
 from course.grader.intake import intake
+from proofs.odd_submissions import archive as packed
 
 NAMES = ["noise", "one_step_back"]
 LAYOUTS = {
@@ -29,12 +28,12 @@ LAYOUTS = {
 }
 
 
-def packed(members: dict[str, bytes]) -> bytes:
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return data.getvalue()
+def laid(folder, members: dict[str, bytes]):
+    """The folder, with these files in it."""
+    for name, data in members.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
 
 
 def found(place) -> dict[str, list[bytes]]:
@@ -43,10 +42,7 @@ def found(place) -> dict[str, list[bytes]]:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_layout_tells_the_student(tmp_path, layout):
-    path = tmp_path / layout
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"{}")
-    assert found(tmp_path) == {LAYOUTS[layout]: [b"{}"]}
+    assert found(laid(tmp_path, {layout: b"{}"})) == {LAYOUTS[layout]: [b"{}"]}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -68,10 +64,8 @@ def test_of_several_versions_the_latest_comes_last(tmp_path):
         ("noise-1.ipynb", b"second", 30), ("noise.ipynb", b"first", 10),
         ("noise (2).ipynb", b"third", 20), (".ipynb_checkpoints/noise.ipynb", b"no", 0),
     ):
-        path = tmp_path / "alice" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(data)
-        os.utime(path, (1e9 - age, 1e9 - age))
+        laid(tmp_path, {f"alice/{name}": data})
+        os.utime(tmp_path / "alice" / name, (1e9 - age, 1e9 - age))
     assert found(tmp_path) == {"alice": [b"first", b"second", b"third"]}
 
 
@@ -107,12 +101,9 @@ ONE = {
 @pytest.mark.parametrize("name", SEVERAL)
 def test_no_student_is_lost_in_another(tmp_path, name):
     data = {path: student.encode() for path, student in SEVERAL[name].items()}
-    for path in data:
-        (tmp_path / "in" / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "in" / path).write_bytes(data[path])
     (tmp_path / "whole.zip").write_bytes(packed(data))
     expected = {student: [student.encode()] for student in SEVERAL[name].values()}
-    assert found(tmp_path / "in") == expected
+    assert found(laid(tmp_path / "in", data)) == expected
     assert found(tmp_path / "whole.zip") == expected
 
 
@@ -125,9 +116,7 @@ def test_a_zip_of_a_group_may_lie_among_files(tmp_path):
 
 @pytest.mark.parametrize("name", ONE)
 def test_a_students_own_folder_stays_one_student(tmp_path, name):
-    for path in ONE[name]:
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_bytes(b"")
+    laid(tmp_path, dict.fromkeys(ONE[name], b""))
     assert set(found(tmp_path)) == {path.split("/")[0] for path in ONE[name]}
 
 
@@ -209,10 +198,7 @@ def test_gradescopes_metadata_name_the_students(tmp_path, around, zipped):
     if zipped:
         place.write_bytes(packed(members))
     else:
-        place = tmp_path / "export"
-        for path, data in members.items():
-            (place / path).parent.mkdir(parents=True, exist_ok=True)
-            (place / path).write_bytes(data)
+        place = laid(tmp_path / "export", members)
     assert found(place) == OWNERS
 
 
