@@ -4,12 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+import submissions
 import yaml
-from click.testing import CliRunner
 
 from course import assignments
 from course.grader import points
-from course.grader.__main__ import main
 from course.grader.sandbox.kernel import Limits
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,14 +71,13 @@ def test_the_rubrics_line_in_the_guide_can_be_merged():
 
 
 def test_a_wrong_assignment_is_one_clear_error(tmp_path):
-    done = CliRunner().invoke(main, [str(tmp_path), "--assignment", "nose"])
+    done = submissions.command(tmp_path, "--assignment", "nose")
     assert done.exit_code == 2
     assert "'nose'; there are " in done.output and "noise" in done.output
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
     (tmp_path / "inbox").mkdir()
-    options = [str(tmp_path / "inbox"), "--out", str(tmp_path / "out"),
-               "--submissions-may-read-my-files"]  # there are none
-    done = CliRunner().invoke(main, options)
+    done = submissions.command(tmp_path / "inbox", "--out", tmp_path / "out",
+                               "--submissions-may-read-my-files")  # there are none
     assert done.exit_code == 2 and "no file of a student" in done.output

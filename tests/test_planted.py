@@ -76,9 +76,8 @@ class Grader:
         self.assignment = assignments.load(name, folder / "release")
         self.folder, self.kernel, self.count = folder, None, 0
         self.cage = cage.build([])
-        self.tests = [c for c in self.assignment.source.cells
-                      if marks(c).get("grade") and not marks(c).get("solution")]
-        self.most = {marks(c)["grade_id"]: marks(c)["points"] for c in self.tests}
+        self.most = {marks(c)["grade_id"]: marks(c)["points"] for c in self.assignment.source.cells
+                     if marks(c).get("grade") and not marks(c).get("solution")}
         self.start()
 
     def start(self) -> None:

@@ -102,9 +102,7 @@ def text_of(path: Path) -> str:
 
         pages = [page.extract_text() for page in pypdf.PdfReader(path).pages]
         return re.sub(r"-\n", "", "\n".join(pages))
-    if path.suffix not in TEXTS:
-        return ""
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = text_with_marks(path)
     if path.suffix in {".ipynb", ".json"}:
         return "\n".join(strings(json.loads(text)))
     if path.suffix == ".html":
@@ -143,6 +141,7 @@ def links(folder: Path, repository: str) -> list[str]:
 
 
 def text_with_marks(path: Path) -> str:
+    """A file as it is; empty for pictures."""
     return path.read_text(encoding="utf-8", errors="replace") if path.suffix in TEXTS else ""
 
 
