@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from click.testing import CliRunner, Result
 
@@ -192,6 +193,11 @@ def unreadable(other: nbformat.NotebookNode) -> dict[str, bytes]:
 def write(notebook, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(nbformat.writes(notebook), encoding="utf-8")
+
+
+def running(mark: str) -> list[psutil.Process]:
+    """The processes that were started with this word."""
+    return [p for p in psutil.process_iter(["cmdline"]) if mark in (p.info["cmdline"] or [])]
 
 
 def command(folder: Path, *options) -> Result:

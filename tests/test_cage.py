@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import course_sample
-import psutil
 import pytest
 import submissions
 
@@ -133,24 +132,21 @@ time.sleep(600)
 """
 
 
-def left() -> list:
-    return [p for p in psutil.process_iter(["cmdline"]) if MARK in (p.info["cmdline"] or [])]
-
-
 @submissions.NEEDS_CAGE
 def test_a_killed_grader_leaves_no_process(tmp_path):
     grader = subprocess.Popen([sys.executable, "-c", GRADER.format(mark=MARK), str(tmp_path)],
                               cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
-        assert grader.stdout.readline() == "runs\n" and len(left()) == 1
+        assert grader.stdout.readline() == "runs\n"
+        assert len(submissions.running(MARK)) == 1
     finally:
         grader.send_signal(signal.SIGKILL)
         grader.wait()
         grader.stdout.close()
     until = time.monotonic() + 20
-    while left() and time.monotonic() < until:
+    while submissions.running(MARK) and time.monotonic() < until:
         time.sleep(0.1)
-    assert left() == []
+    assert submissions.running(MARK) == []
 
 
 @pytest.mark.parametrize("bwrap, said", [

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import course_sample
 import nbformat
-import psutil
 import pytest
 import submissions
 
@@ -204,11 +203,7 @@ def test_the_totals_add_up(place, rows):
 
 
 def test_nothing_is_left_running_and_no_folder_behind(place, rows):
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if submissions.LEFT_RUNNING in (process.info["cmdline"] or []):
-            found.append(process.info)
-    assert found == []
+    assert submissions.running(submissions.LEFT_RUNNING) == []
     assert [path.name for path in (place / "tmp").iterdir()] == []
 
 
