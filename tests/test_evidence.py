@@ -10,7 +10,7 @@ import pytest
 import small_book
 from ddim_evidence import proofs, sources
 from ddim_evidence import text as saying
-from ddim_records.records import Missing, fact, load, shown
+from ddim_records.fields import Missing, fact, load, shown
 
 from course.edition import build as course_edition
 from proofs.__main__ import PROOFS

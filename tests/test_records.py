@@ -8,7 +8,7 @@ from pathlib import Path
 import ddim_records
 import pytest
 import small_book
-from ddim_records import column, origins, records, rows_of
+from ddim_records import column, fields, origins, rows_of
 from test_run_times import RUN
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,16 +47,16 @@ def table(root: Path, *lines: str, name="a.json", path="rows", where="", turned=
     (-1e-5, "$-1 \\cdot 10^{-5}$"), (1e-3, "0.001"), (0.0157, "0.0157"), (0.0, "0"), (3.0, "3"),
     (609.1, "609.1"), (1500000, "1,500,000"), ("a", "a")])
 def test_values_in_words(value, said):
-    assert records.shown(value) == said
+    assert fields.shown(value) == said
 
 
 def test_the_largest_of_several(root):
     write(root, "runs.json", {"one": RUN, "two": RUN | {"seconds": 90.5}})
-    assert records.fact("runs.json *.seconds as largest", root) == (90.5, "runs.json")
+    assert fields.fact("runs.json *.seconds as largest", root) == (90.5, "runs.json")
 
 
 def test_shares_in_percent():
-    assert [records.FORMS["percent"](share) for share in (0.91, 0.9374, 1.0, 0.2)] == [
+    assert [fields.FORMS["percent"](share) for share in (0.91, 0.9374, 1.0, 0.2)] == [
         "91%", "93.74%", "100%", "20%"]
 
 
@@ -69,30 +69,30 @@ def test_shares_in_percent():
     ("test_a.py LIMIT", "must read"),
 ])
 def test_a_number_that_is_not_there_is_an_error(root, text, said):
-    assert records.fact("a.json rows[S=20].x", root) == (2.5, "a.json")
+    assert fields.fact("a.json rows[S=20].x", root) == (2.5, "a.json")
     with pytest.raises(ValueError, match=said):
-        records.fact(text, root)
+        fields.fact(text, root)
 
 
 def test_a_key_may_have_dots_and_a_path_several_steps():
     record = {"a": {"b": 1, "c": [{"d": 2}]}, "a.b": 3, "x": {"y": {"z": 4}, "w": {"z": 5}}}
-    assert [records.field(record, path) for path in ("a.b", "a.c[d=2].d", "x.y.z", "x.*.z")] == [
+    assert [fields.field(record, path) for path in ("a.b", "a.c[d=2].d", "x.y.z", "x.*.z")] == [
         3, 2, 4, [4, 5]]
 
 
 def test_a_record_tells_its_origin():
     told = {"n": 5000, "seeds": "none: test digits", "hardware": "A chip", "torch": "2.14",
             "date": "2026-11-23", "commit": "abc1234"}
-    assert records.origin(told) == "n = 5,000, A chip, torch 2.14, 2026-11-23, commit abc1234"
-    assert records.origin(told | {"seeds": "0..9"}).startswith("n = 5,000, seeds 0..9, A chip")
+    assert fields.origin(told) == "n = 5,000, A chip, torch 2.14, 2026-11-23, commit abc1234"
+    assert fields.origin(told | {"seeds": "0..9"}).startswith("n = 5,000, seeds 0..9, A chip")
 
 
 def test_runs_tell_each_machine_with_its_runs():
     runs = {"one": RUN, "two": RUN | {"seconds": 9.0}}
     said = "A chip, 2 cores, 2 threads, Python 3.11.7, torch 2.14.1, 2026-11-23"
-    assert records.origin(runs) == said
+    assert fields.origin(runs) == said
     other = RUN | {"processor": "Another", "threads": 1}
-    assert records.origin(runs | {"three": other}).startswith(
+    assert fields.origin(runs | {"three": other}).startswith(
         f"one, two: {said}; three: Another, 2 cores, 1 threads")
 
 
@@ -179,13 +179,13 @@ def test_a_page_shows_a_table_and_a_number(tmp_path):
                       "bench-sampling.json mean_difference_in_grey_levels.diffusers fp32`.\n\n"
                       "```{record} bench-memory.json\n:rows: rows\n\nbatch_size | batch\n"
                       "mib.ddim_lib fp32 | MiB\n```")
-    quality, memory = (records.load(name) for name in ("mnist-quality.json", "bench-memory.json"))
+    quality, memory = (fields.load(name) for name in ("mnist-quality.json", "bench-memory.json"))
     assert told == ""
-    apart = records.load("bench-sampling.json")["mean_difference_in_grey_levels"]["diffusers fp32"]
+    apart = fields.load("bench-sampling.json")["mean_difference_in_grey_levels"]["diffusers fp32"]
     assert f">{quality['distance']}<" in html
-    assert rf"\({records.shown(apart).strip('$')}\)" in html  # a formula
+    assert rf"\({fields.shown(apart).strip('$')}\)" in html  # a formula
     for row in memory["rows"]:
-        assert f"<p>{records.shown(row['mib']['ddim_lib fp32'])}</p>" in html
+        assert f"<p>{fields.shown(row['mib']['ddim_lib fp32'])}</p>" in html
     assert "data/results/bench-memory.json" in html and memory["processor"] in html
 
 
@@ -223,22 +223,22 @@ def copied(tmp_path) -> Path:
 
 
 def change(root: Path, name: str, edit) -> None:
-    record = records.load(name, root)
+    record = fields.load(name, root)
     edit(record)
     write(root, name, record)
 
 
 def test_every_table_of_the_two_pages_is_there():
-    assert len(tables("run_times.md")) == 7 and len(tables("benchmarks.md")) == 13
+    assert len(tables("run_times.md")) == 9 and len(tables("benchmarks.md")) == 13
 
 
 def test_times_and_distances_are_the_records(copied):
     change(copied, "mnist-speed.json", lambda record: next(
         row for row in record["rows"] if (row["S"], row["eta"]) == (50, 1.0)).update(seconds=7.77))
     (line,) = [line for line in tables("run_times.md", copied)[1] if line.startswith("| 50 ")]
-    seconds = records.fact("mnist-speed-h100.json rows[S=50].seconds")[0]
+    seconds = fields.fact("mnist-speed-h100.json rows[S=50].seconds")[0]
     row = "mnist-eps-table.json rows[S=50,eta={},spacing=trailing].distance"
-    distance = [records.fact(row.format(eta))[0] for eta in ("0.0", "1.0")]
+    distance = [fields.fact(row.format(eta))[0] for eta in ("0.0", "1.0")]
     assert line.split(" | ")[2:] == ["7.77", f"{seconds:.2f}", f"{distance[0]:.2f}",
                                      f"{distance[1]:.2f} |"]
 
@@ -269,7 +269,7 @@ def test_a_missed_target_is_called_missed(copied):
 
 
 def test_a_table_of_operations_leaves_none_out():
-    (row, *_) = records.load("bench-profile.json")["rows"]
+    (row, *_) = fields.load("bench-profile.json")["rows"]
     (lines,) = [one for one in tables("benchmarks.md") if "| convolution |" in "".join(one)]
     said = [line.split(" | ")[0].removeprefix("| ") for line in lines[2:]]
     assert sorted(said) == sorted(row["share_of_time"])

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 
-from ddim_records.records import RESULTS, Missing, load, origin
+from ddim_records.fields import RESULTS, Missing, load, origin
 from ddim_shared.repository import ROOT, url
 from docutils import nodes
 from docutils.statemachine import StringList

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ddim_records.records import RESULTS, Missing, load
+from ddim_records.fields import RESULTS, Missing, load
 from ddim_shared.repository import ROOT
 
 from ddim_evidence.sources import Source, file

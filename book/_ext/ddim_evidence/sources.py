@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ddim_records.records import RESULTS, Missing
+from ddim_records.fields import RESULTS, Missing
 from ddim_shared.repository import ROOT, definitions
 
 

@@ -37,8 +37,8 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from ddim_records import records
-from ddim_records.records import Missing
+from ddim_records import fields
+from ddim_records.fields import Missing
 
 logger = logging.getLogger(__name__)
 DASH = "–"
@@ -68,7 +68,7 @@ class Column:
         if isinstance(value, bool) and self.form.count("/") == 1:
             return self.form.split("/")[not value]
         try:
-            text = self.form.format(value) if self.form else records.shown(value)
+            text = self.form.format(value) if self.form else fields.shown(value)
         except (ValueError, TypeError, LookupError) as error:
             raise ValueError(f"{self.path}: the format {self.form!r} does not fit {value!r}: "
                              f"{error}") from None
@@ -89,24 +89,24 @@ def term(text: str, row: dict, root: Path) -> object:
         return float(text)
     if ".json " in text:
         try:
-            return records.fact(text.format_map(row), root)[0]
+            return fields.fact(text.format_map(row), root)[0]
         except KeyError as error:
             raise Missing(f"the row has no {error} for {text!r}") from None
-    return records.field(row, text)
+    return fields.field(row, text)
 
 
 def rows_of(names: list[str], path: str, where: str, root: Path = ROOT) -> list[dict]:
     """The rows of a table: several records, or what lies at a path of one."""
-    found = [records.load(name, root) for name in names]
+    found = [fields.load(name, root) for name in names]
     if len(names) == 1:
-        found = records.field(found[0], path)
+        found = fields.field(found[0], path)
     if isinstance(found, dict):
         found = [{"name": key} | (value if isinstance(value, dict) else {"value": value})
                  for key, value in found.items()]
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise ValueError(f"{names[0]} {path} must be a list or a dict of rows, and is "
                          f"{found!r:.60}")
-    found = records.chosen(found, where) if where else found
+    found = fields.chosen(found, where) if where else found
     if not found:
         raise Missing(f"no row of {', '.join(names)} has {where or path}")
     return found
@@ -143,8 +143,8 @@ def origins(names: list[str], told: list[str], root: Path = ROOT) -> str:
     """A line that says where records come from; of those that were told before the names alone."""
     files: dict[str, list[str]] = {}
     for name in names:
-        said = "as above" if name in told else records.origin(records.load(name, root))
-        files.setdefault(said, []).append(f"`{records.RESULTS}/{name}`")
+        said = "as above" if name in told else fields.origin(fields.load(name, root))
+        files.setdefault(said, []).append(f"`{fields.RESULTS}/{name}`")
     return " ".join(f"{', '.join(some)}: {said}." for said, some in files.items()) + "\n"
 
 
@@ -171,7 +171,7 @@ class Record(SphinxDirective):
             return []
         told += used
         for name in used:
-            self.env.note_dependency(str(ROOT / records.RESULTS / name))
+            self.env.note_dependency(str(ROOT / fields.RESULTS / name))
         lines = StringList(text.splitlines(), source=self.env.docname)
         self.state.nested_parse(lines, self.content_offset, holder)
         return holder.children
@@ -183,11 +183,11 @@ class Fact(SphinxRole):
     def run(self):
         node = nodes.inline("", classes=["ddim-fact"])
         try:
-            value, node["record"] = records.fact(self.text)
-            parts = records.shown(value).split("$")
+            value, node["record"] = fields.fact(self.text)
+            parts = fields.shown(value).split("$")
             node += [nodes.math("", part) if i % 2 else nodes.Text(part)
                      for i, part in enumerate(parts) if part]
-            self.env.note_dependency(str(ROOT / records.RESULTS / node["record"]))
+            self.env.note_dependency(str(ROOT / fields.RESULTS / node["record"]))
         except ValueError as error:
             logger.warning("%s", error, location=self.get_location(), type="ddim",
                            subtype="records")
