@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from test_cli_train import assert_error, files
 from test_datasets import numbers, packed, png, write_mnist
 from test_training import assert_same
-from test_weights import network
+from test_unet import perturbed
 
 import ddim_lib
 from ddim_lib.cli import evaluate as cli_evaluate
@@ -34,8 +34,8 @@ SHIPPED = data_folder() / "weights" / "mnist.safetensors"
 
 
 def tiny(channels=1, classes=0):
-    return network(ddim_lib.UNetConfig(8, channels, 16, (1, 2), 1, (4,), groups=8,
-                                       classes=classes)).eval()
+    return perturbed(ddim_lib.UNetConfig(8, channels, 16, (1, 2), 1, (4,), groups=8,
+                                         classes=classes))
 
 
 @pytest.fixture

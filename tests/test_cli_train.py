@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from test_datasets import numbers, packed, png
 from test_training import assert_same
-from test_weights import network
+from test_unet import perturbed
 
 import ddim_lib
 from ddim_lib.datasets import load_folder, load_uint8
@@ -137,7 +137,7 @@ def test_a_preset_with_labels_learns_those_of_its_data(ddim, tmp_path, monkeypat
 @pytest.fixture
 def start(tmp_path):
     """A small network without labels, as a file."""
-    model = network(UNetConfig(28, 1, 16, (1, 2), 1, (14,), dropout=0.0, groups=4), seed=1)
+    model = perturbed(UNetConfig(28, 1, 16, (1, 2), 1, (14,), dropout=0.0, groups=4))
     save_weights(tmp_path / "start.safetensors", model, ddim_lib.linear())
     return model.eval()
 

@@ -189,10 +189,12 @@ def reader(tmp_path_factory):
     for path in Path(nbformat.__file__).resolve().parent.parent.iterdir():
         if not path.name.lower().startswith(("ddim_lib", "_ddim_lib", "_editable")):
             (site / path.name).symlink_to(path)
+    made = Reader(folder / "runtime" / "bin" / "python", folder / "reader", folder,
+                  (PUBLIC, repository))
     # No network: what builds the wheel is taken from the packages that are there.
-    settings = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "false", "OMP_NUM_THREADS": "1"}
-    return Reader(folder / "runtime" / "bin" / "python", folder / "reader", folder,
-                  (PUBLIC, repository), settings=settings)
+    made.environment |= {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "false",
+                         "OMP_NUM_THREADS": "1"}
+    return made
 
 
 def test_every_assignment_begins_with_the_same_installing_cell():
