@@ -191,7 +191,7 @@ def test_minutes_become_steps_and_the_run_is_that_of_these_steps(ddim, tmp_path)
     assert counted["record"] == timed["record"]
     assert_same(counted["model"], timed["model"])
     with stopped_after(12, signal.SIGINT):  # after the ten that are timed
-        code, _, err = ddim(*TINY, "--minutes", 0.05, "--out", "stopped")
+        code, _, err = ddim(*TINY, "--minutes", 0.5, "--out", "stopped")
     steps = torch.load(tmp_path / "stopped" / "checkpoint.pt")["config"]["steps"]
     assert code == 130 and f"--steps {steps} " in err and "--minutes" not in err
 
