@@ -88,7 +88,9 @@ def watched(page, start: str) -> list[str]:
     faults = []
     page.on("pageerror", lambda error: faults.append(f"error: {error}"))
     page.on("console", lambda m: m.type == "error" and faults.append(f"console: {m.text}"))
-    page.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
+    # A page that is left, or that asks anew, drops what it had asked for: that is no fault.
+    page.on("requestfailed", lambda request: "ABORTED" in (request.failure or "")
+            or faults.append(f"failed: {request.url}"))
     page.on("response", lambda r: r.status >= 400 and faults.append(f"{r.status}: {r.url}"))
     page.on("request", lambda r: r.url.startswith((start, "data:", "blob:"))
             or faults.append(f"outside: {r.url}"))
