@@ -201,5 +201,8 @@ def test_what_is_said_of_the_tables_of_mnist_is_so():
         five = {eta: d for (S, eta, _), d in distance.items() if S == 5}
         assert len(five) == 5 and min(five, key=five.get) == 0
         assert abs(distance[10, 0, 2] / distance[50, 0, 1] - 1) < 0.03
+        if space != "pixels":
+            assert distance[10, "hat", 1] > 10 * distance[10, 0, 1]
+            assert distance[100, "hat", 1] < distance[100, 0, 1]
         card = (ROOT / "data" / "weights" / "mnist.md").read_text(encoding="utf-8")
         assert f"{distance[10, 0, 2]:.2f}" in card and f"{distance[20, 0, 2]:.2f}" in card
