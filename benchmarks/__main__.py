@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from proofs.__main__ import run
+from proofs.common import run
 
 BENCHMARKS = ["sampling", "training", "growth", "memory", "quality", "profile"]
 

@@ -1,8 +1,11 @@
-"""What every proof shares: its record in data/results, and the machine that it ran on."""
+"""What proofs and benchmarks share: how they are run, and their records in data/results."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,3 +43,28 @@ def record(name: str, what: str, *, kind: str = "proof", device: str = "cpu", **
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(told, indent=1) + "\n")
     return path
+
+
+def run(folder: str, every: list[str], names: list[str], good: str, bad: str) -> int:
+    """Run modules of a folder (all, where none is named), each in a process of its own.
+
+    Args:
+        folder: proofs or benchmarks.
+        every: its modules.
+        names: those that are asked for.
+        good: what is said of one that ended with code 0.
+        bad: what is said of another one.
+
+    Returns:
+        the exit code.
+    """
+    for name in names:
+        if name not in every:
+            sys.exit(f"ONLY must be one of {', '.join(every)}, got {name!r}")
+    exit_code = 0
+    for name in names or every:
+        begin = time.perf_counter()
+        code = subprocess.run([sys.executable, "-m", f"{folder}.{name}"], cwd=ROOT).returncode
+        print(f"{name}: {bad if code else good}, {time.perf_counter() - begin:.0f} s", flush=True)
+        exit_code |= code != 0
+    return exit_code
