@@ -7,6 +7,8 @@ what it is asked for.
 import gzip
 import io
 import re
+import threading
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -59,6 +61,7 @@ class Below(Quiet):
 
     sent: list[str] = []
     unpacks = False
+    together: threading.Barrier | None = None
 
     def translate_path(self, path):
         name = urlsplit(path).path
@@ -76,6 +79,15 @@ class Below(Quiet):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         return io.BytesIO(content)
+
+    def copyfile(self, source, outputfile):
+        """Two files that are unpacked begin `together`, if that is set, and come in pieces."""
+        if self.together is None or not self.path.endswith(".bin"):
+            return super().copyfile(source, outputfile)
+        self.together.wait(60)
+        while piece := source.read(400_000):
+            outputfile.write(piece)
+            time.sleep(.05)
 
 
 @pytest.fixture(scope="module")
@@ -402,7 +414,8 @@ BAR = """window.bars = []; window.Worker = class extends Worker {
             bars.push([data.type, bar.hidden, bar.getAttribute("value")]); }); } }"""
 
 
-def test_the_bar_fills_and_is_not_full_while_webassembly_compiles(visit):
+def test_the_bar_fills_and_is_not_full_while_webassembly_compiles(visit, monkeypatch):
+    monkeypatch.setattr(Below, "together", threading.Barrier(2))
     page, faults = visit(script=BAR)
     sample(page, S=1, n=1)
     bars = page.evaluate("bars")
