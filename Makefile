@@ -9,11 +9,12 @@ PY := .venv/bin/python
 PAGES := .venv/.pages
 READY := .venv/.ready
 VENDOR := book/_assets/vendor/.ready
-NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/sanitize.cfg --nbval-cell-timeout=600
+NBVAL := --nbval --nbval-current-env --nbval-sanitize-with=tests/book/sanitize.cfg --nbval-cell-timeout=600
 
 # What looks at sources alone, and what proves the mathematics: no browser, no second process.
-FAST := notebooks release evidence glossary equation_page chapter_equations reference_pages alt project imports address \
-  shipped schedule sampling ode properties metrics weights why family
+FAST := $(addprefix tests/book/test_,notebooks evidence glossary equation_page chapter_equations reference_pages alt address \
+  why family) $(addprefix tests/library/test_,schedule sampling ode properties metrics weights) tests/course/test_release \
+  $(addprefix tests/test_,project imports shipped)
 .PHONY: help setup book pdf course check lab test links next dist proof bench notebooks release grade gradescope serve clean lock address
 
 help:  ## this list
@@ -63,7 +64,7 @@ course: $(PAGES) $(VENDOR)  ## pages, notebooks and PDF without solutions, in _b
 
 check: $(READY)  ## before a commit, two minutes: lint, notebooks' form, the library's fast tests
 	$(PY) -m ruff check .
-	$(PY) -m pytest -q -n 2 --dist=loadfile -m "not slow" $(FAST:%=tests/test_%.py)
+	$(PY) -m pytest -q -n 2 --dist=loadfile -m "not slow" $(FAST:=.py)
 
 lab: $(READY)  ## the chapters in JupyterLab
 	$(PY) -m jupyterlab --notebook-dir=book

@@ -16,7 +16,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The assignments have no outputs and raise NotImplementedError; tests/test_release.py runs them.
+# The assignments have no outputs and raise NotImplementedError; test_release.py runs them.
 collect_ignore = ["book/assignments"]
 
 guard.install()

@@ -14,15 +14,15 @@ from pathlib import Path
 
 from proofs.common import ROOT
 
-if str(ROOT / "tests") not in sys.path:
-    sys.path.append(str(ROOT / "tests"))
+if str(ROOT / "tests" / "book") not in sys.path:
+    sys.path.append(str(ROOT / "tests" / "book"))
 
 import guard
 
 from scripts.notebooks.normal_form import VIEW, merged, read, views, widget_states
 
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*\.?\d*(?:e[-+]?\d+)?", re.IGNORECASE)
-SANITIZE = ROOT / "tests" / "sanitize.cfg"
+SANITIZE = ROOT / "tests" / "book" / "sanitize.cfg"
 LONGEST = 60
 
 

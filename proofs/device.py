@@ -27,7 +27,7 @@ from scripts.notebooks.execution import chapters
 from scripts.notebooks.normal_form import read
 
 # Cells that print what no other device prints: the reader's own training; and those whose pictures
-# are too many for a CPU, which tests/test_device.py runs with few.
+# are too many for a CPU, which tests/library/test_device.py runs with few.
 OWN, GPU = "own-training", "gpu"
 
 

@@ -42,6 +42,7 @@ use_git_change_detection = false
 
 [tool.pytest.ini_options]
 filterwarnings = ["ignore::pytest.PytestUnknownMarkWarning"]
+pythonpath = ["tests", "tests/library", "tests/command"]
 """
 
 
@@ -80,7 +81,7 @@ def source_hash(module: str) -> str:
 
 def tests_of(module: str) -> list[str]:
     """The files of a module's tests."""
-    return [f"tests/test_{name}.py" for name in TESTS[module]]
+    return [f"tests/library/test_{name}.py" for name in TESTS[module]]
 
 
 def grown(old: str, new: str) -> bool:

@@ -6,7 +6,7 @@
 
 Each part is a module proofs/odd_PART.py, which says what it claims and has a function
 ``tried(seed, examples)`` that returns a Counter of what came out, or raises Failed. A few hundred
-arguments and pictures are part of the tests, in tests/test_odd.py, and a class of sixty.
+arguments and pictures are part of the tests, in tests/library/test_odd.py, and a class of sixty.
 """
 
 from __future__ import annotations

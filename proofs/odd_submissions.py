@@ -6,7 +6,7 @@ byte of tables and pages.
 
     python -m proofs.odd submissions --seed 3
 
-Sixty run in twelve minutes of a busy core. tests/test_odd_submissions.py does the same with a
+Sixty run in twelve minutes of a busy core. test_odd_submissions.py does the same with a
 small assignment and no cage.
 """
 

@@ -101,8 +101,9 @@ ALLOWED = {
               "python -m pip install uv",
               "uv pip install --system --resolution ${{ matrix.resolution }} -e "
               '".[train,notebooks,book,test]"',
-              "python -m pytest " + " ".join(f"tests/test_{part}.py" for part in (
-                  "schedule", "sampling", "unet", "device", "extras", "cli_help"))],
+              "python -m pytest " + " ".join(f"tests/{part}.py" for part in (
+                  "library/test_schedule", "library/test_sampling", "library/test_unet",
+                  "library/test_device", "library/test_extras", "command/test_cli_help"))],
     "colab": ["sudo rm -rf /usr/share/dotnet /usr/share/swift /usr/local/lib/android /opt/ghc",
               'docker run --rm --entrypoint bash --volume "$PWD:/ddim-book" --workdir /ddim-book '
               "--env COLAB_TAG=latest us-docker.pkg.dev/colab-images/public/runtime:latest "
@@ -116,7 +117,7 @@ def test_workflows_call_make_and_little_else(path):
     for command in commands(workflow):
         made = re.fullmatch(r"make (\w+)(?: ONLY=colab)?", command)
         assert made and made[1] in TARGETS or command in ALLOWED.get(path.stem, []), command
-        for file in re.findall(r"tests/\w+\.py", command):
+        for file in re.findall(r"tests/[\w/]+\.py", command):
             assert (ROOT / file).is_file(), file
         for extra in re.findall(r"\w+", *re.findall(r"\.\[(.*)\]", command) or [""]):
             assert extra in EXTRAS
@@ -194,7 +195,7 @@ def test_every_command_and_file_that_a_page_names_is_there(name):
     assert set(re.findall(r"(?:^|`)make (\w+)", text, re.MULTILINE)) <= TARGETS
     for file in re.findall(r"\]\(([\w./]+)\)", text):
         assert (ROOT / file).exists(), file
-    for file in re.findall(r"`(tests/\w+\.py)`", text):
+    for file in re.findall(r"`(tests/[\w/]+\.py)`", text):
         assert (ROOT / file).is_file(), file
 
 

@@ -5,7 +5,7 @@ The directive `ddim-claims` holds claims, a sentence each with the numbers that 
 
     - test_sampling.py: test_equal_to_diffusers, test_the_public_variances
     - mnist-eps-table.json
-    - tests/guard.py
+    - tests/book/guard.py
 
 `ddim-unknown` holds what is not known; a line "- until: data/weights/x*" takes a sentence off the
 page once there is such a file. `ddim-proofs` tells what the proofs of its names have shown, or

@@ -24,15 +24,20 @@ class Source:
     last: int | None = None
 
 
-def in_tests(path: str) -> str:
-    """test_x.py lies in tests, other paths are taken as they are."""
-    return f"tests/{path}" if re.fullmatch(r"test_\w+\.py", path) else path
+def in_tests(path: str, root: Path) -> str:
+    """test_x.py lies somewhere in tests, other paths are taken as they are."""
+    if not re.fullmatch(r"test_\w+\.py", path):
+        return path
+    found = list((root / "tests").rglob(path))
+    if len(found) != 1:
+        raise Missing(f"there must be one {path} in tests, there are {len(found)}")
+    return found[0].relative_to(root).as_posix()
 
 
 def test(path: str, name: str, root: Path = ROOT) -> Source:
     """A test function that pytest collects and does not always skip."""
-    path = in_tests(path)
-    if not re.fullmatch(r"tests/test_\w+\.py", path) or not name.startswith("test"):
+    path = in_tests(path, root)
+    if not re.fullmatch(r"tests/(\w+/)?test_\w+\.py", path) or not name.startswith("test"):
         raise Missing(f"{path}: {name} is no test")
     file(path, root)
     found = definitions(root / path).get(name)
@@ -46,7 +51,7 @@ def test(path: str, name: str, root: Path = ROOT) -> Source:
 
 def file(path: str, root: Path = ROOT) -> Source:
     """A file of the repository, or a test module as a whole."""
-    path = in_tests(path)
+    path = in_tests(path, root)
     if path.endswith(".json") and "/" not in path:
         path = f"{RESULTS}/{path}"
     if not (root / path).is_file():
