@@ -11,6 +11,7 @@ from torch import nn
 
 pytest.importorskip("torchmetrics", reason="torchmetrics is not installed")
 
+from ddim_lib import metrics
 from ddim_lib.datasets import load
 from ddim_lib.metrics import (
     SPACES,
@@ -140,6 +141,65 @@ def test_at_most_500_pictures_are_in_memory_at_a_time():
     assert [n for n, _ in classifier.seen] == [500, 500, 1]
 
 
+class Elsewhere(nn.Module):
+    """Weights of any kind, or none; remembers where and in what type the pictures came to."""
+
+    num_features = 4
+
+    def __init__(self, weight=None):
+        super().__init__()
+        self.weight = None if weight is None else nn.Parameter(weight)
+        self.seen, self.range = [], (0, 0)
+
+    def forward(self, images):
+        self.seen.append((images.device.type, images.dtype))
+        if not images.is_meta:
+            self.range = (images.min().item(), images.max().item())
+        return torch.eye(10)[:len(images)]
+
+    def features(self, images):
+        self(images)
+        return torch.eye(4).repeat(len(images), 1)[:len(images)]
+
+
+META = torch.ones((), device="meta")
+
+
+def test_pictures_go_where_the_classifier_is_and_logits_back(monkeypatch):
+    classifier, images = Elsewhere(META), torch.zeros(5, 1, 28, 28)
+    assert confidence(images, classifier)[0].tolist() == [0, 1, 2, 3, 4]
+    assert FrechetDistance(images, classifier)(images) == pytest.approx(0, abs=1e-6)
+    assert classifier.seen == [("meta", torch.float32)] * 3
+
+    class Logits:
+        def to(self, device):
+            assert device == images.device
+            return torch.eye(10)[3:5]
+
+    monkeypatch.setattr(metrics, "in_batches", lambda function, pictures: Logits())
+    assert confidence(images, classifier)[0].tolist() == [3, 4]
+
+
+@pytest.mark.parametrize("weight, wanted", [
+    (torch.ones((), dtype=torch.float64), torch.float64), (torch.ones(()), torch.float32),
+    (None, torch.float32)])
+def test_pictures_come_in_the_type_of_the_weights(weight, wanted):
+    classifier = Elsewhere(weight)
+    FrechetDistance(torch.zeros(5, 1, 28, 28, dtype=torch.float64), classifier)
+    FrechetDistance(torch.zeros(5, 1, 28, 28), classifier)
+    assert classifier.seen == [("cpu", wanted)] * 2
+    assert metrics._Features(classifier).device == torch.device("cpu")
+
+
+def test_features_that_are_no_numbers_are_told():
+    class Broken(Pixels):
+        def features(self, images):
+            return super().features(images) / 0
+
+    with pytest.raises(ValueError, match="^features of the classifier "):
+        FrechetDistance(torch.zeros(5, 1, 28, 28), Broken())
+
+
 def test_the_distance_does_not_wait_for_other_processes():
     assert FrechetDistance(torch.zeros(3, 1, 28, 28), Pixels())._metric.sync_on_compute is False
 
@@ -155,9 +215,39 @@ def test_one_picture_has_no_covariance():
         distance(torch.zeros(1, 1, 28, 28))
 
 
-def test_a_reference_survives_its_file(tmp_path, monkeypatch):
-    from ddim_lib import metrics
+@pytest.mark.parametrize("name, call", [
+    ("reference", lambda: FrechetDistance("x", Pixels())),
+    ("images", lambda: FrechetDistance(torch.zeros(3, 1, 28, 28), Pixels())("x")),
+    ("images", lambda: confidence("x")),
+    ("images", lambda: PixelComponents.fit("x")),
+    ("images", lambda: PixelComponents.fit(torch.zeros(5))),
+    ("k", lambda: PixelComponents.fit(torch.zeros(5, 9), "x")),
+    ("k", lambda: precision_recall(torch.zeros(9, 2), torch.zeros(9, 2), "x")),
+    ("k", lambda: precision_recall(torch.zeros(9, 2), torch.zeros(9, 2), 0)),
+    ("real", lambda: precision_recall("x", torch.zeros(9, 2))),
+    ("batch_size", lambda: in_batches(abs, torch.zeros(2), "x")),
+    ("batch_size", lambda: in_batches(abs, torch.zeros(2), 0)),
+    ("space", lambda: load_extractor("x")),
+    ("space", lambda: load_classifier(space="x")),
+    ("odd", lambda: save_classifier("no.file", DigitClassifier(), odd={1, 2})),
+    ("odd", lambda: FrechetDistance(torch.zeros(3, 1, 28, 28), Pixels()).save_reference(
+        "no.file", odd={1, 2}))])
+def test_an_error_begins_with_the_argument(name, call):
+    with pytest.raises((ValueError, TypeError), match=f"^{name} "):
+        call()
 
+
+def test_a_whole_number_out_of_range_is_told_the_range():
+    points = torch.zeros(9, 2)
+    with pytest.raises(ValueError, match=r"^k must be a whole number of at least 1, got 0$"):
+        precision_recall(points, points, 0)
+    with pytest.raises(ValueError, match=r"^batch_size must be a whole number of at least 1, "
+                                         r"got 0$"):
+        in_batches(abs, points, 0)
+    assert torch.equal(in_batches(torch.exp, points, 1), points.exp())
+
+
+def test_a_reference_survives_its_file(tmp_path, monkeypatch):
     a, b = gaussian([0.0] * 4, MIX, 700), gaussian([0.2, 0, 0, 0], MIX, 600, seed=1)
     distance = FrechetDistance(a, Pixels())
     distance.save_reference(tmp_path / "stats" / "mnist-train.safetensors", n=700)
@@ -216,8 +306,6 @@ def test_confidence_is_the_softmax_of_the_label(digits):
 
 
 def test_confidence_loads_the_classifier_to_the_pictures_and_warns_of_nothing(monkeypatch):
-    from ddim_lib import metrics
-
     asked, images = [], torch.zeros(2, 1, 28, 28)
     monkeypatch.setattr(metrics, "load_classifier", lambda device: (asked.append(device),
                                                                     DigitClassifier().eval())[1])
@@ -381,6 +469,14 @@ def test_too_few_points_are_an_error(real, generated, message):
         precision_recall(real, generated)
 
 
+def test_equal_points_are_at_distance_0_and_others_are_not():
+    """Balls of radius 0, around points far from the origin, in more than one lot."""
+    points = 1000 + torch.arange(505.0).view(-1, 1).expand(-1, 2)
+    real = points.repeat(4, 1)
+    assert precision_recall(real, real) == (1, 1)
+    assert precision_recall(real, real + 0.01) == (0, 0)
+
+
 def test_principal_components_are_the_directions_of_largest_variance():
     generator = torch.Generator().manual_seed(0)
     axes, _ = torch.linalg.qr(torch.randn(784, 3, generator=generator, dtype=torch.float64))
@@ -400,14 +496,33 @@ def test_principal_components_are_the_directions_of_largest_variance():
         PixelComponents.fit(images, 500)
 
 
-def test_fewer_pictures_than_pixels_have_the_directions_that_an_svd_finds():
-    images = torch.randn(40, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    found = PixelComponents.fit(images, 5)
+@pytest.mark.parametrize("n", [40, 400])
+@pytest.mark.parametrize("k", [1, 5])
+@pytest.mark.parametrize("scale", [1, 0.01])
+def test_the_directions_are_those_that_an_svd_finds(n, k, scale):
+    """With fewer pictures than pixels, and with more."""
+    images = scale * torch.randn(n, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = PixelComponents.fit(images, k)
     flat = images.flatten(1).double()
-    directions = torch.linalg.svd(flat - flat.mean(0), full_matrices=False)[2][:5].T
+    directions = torch.linalg.svd(flat - flat.mean(0), full_matrices=False)[2][:k].T
     same = (directions * found.components.double()).sum(0).abs()
-    assert same.tolist() == pytest.approx([1] * 5, abs=1e-5)
+    assert same.tolist() == pytest.approx([1] * k, abs=1e-5)
     assert (found.components.gather(0, found.components.abs().argmax(0, keepdim=True)) > 0).all()
+
+
+def test_components_are_fitted_and_no_longer_trained():
+    images = torch.randn(70, 64, generator=torch.Generator().manual_seed(0))
+    found = PixelComponents.fit(images)
+    assert found.components.shape == (64, 60)
+    assert not [p for p in found.parameters() if p.requires_grad]
+    with pytest.raises(ValueError, match=r"^images must have 64 numbers each, as those that were "
+                                         r"fitted, got shape \(2, 1, 28, 28\)$"):
+        found.features(torch.zeros(2, 1, 28, 28))
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_an_extractor_goes_to_its_device(space):
+    assert {p.device.type for p in load_extractor(space, "meta").parameters()} == {"meta"}
 
 
 def test_the_shipped_components_are_orthonormal_and_know_the_digits(digits):
@@ -446,15 +561,42 @@ def test_judges_say_what_each_measure_says(digits):
     assert list(found) == list(SPACES)
     for space, told in found.items():
         distance, features = FrechetDistance(space=space), load_extractor(space).features
-        assert told["distance"] == pytest.approx(distance(images), abs=1e-3)
-        assert told["floor"] == pytest.approx(distance(real), abs=1e-3)
+        assert told["distance"] == round(distance(images), 3)
+        assert told["floor"] == round(distance(real), 3)
         with torch.no_grad():
             wanted = precision_recall(features(real), features(images))
         assert (told["precision"], told["recall"]) == pytest.approx(wanted, abs=1e-4)
     assert judge(images[:3], real[:3])["pixels"]["recall"] is None
+    assert judge(images[:4], real[:4])["pixels"]["recall"] is not None
     assert judge(images, None)["plain"]["floor"] is None
     with pytest.raises(ValueError, match="real must have the shape of images"):
         judge(images, real[:5])
+
+
+@pytest.mark.parametrize("weight", [META, torch.ones(())])
+def test_judges_compute_on_the_device_and_round_as_they_say(monkeypatch, weight):
+    """A third of the points is precision 0.3333, whoever the judges are."""
+    device = weight.device.type
+    asked, extractors = [], []
+
+    def extractor(space, device):
+        asked.append((space, device))
+        extractors.append(Elsewhere(weight))
+        return extractors[-1]
+
+    def distance(classifier, space):
+        assert classifier is extractors[-1]
+        return lambda images: 1 / 3
+
+    monkeypatch.setattr(metrics, "load_extractor", extractor)
+    monkeypatch.setattr(metrics, "FrechetDistance", distance)
+    monkeypatch.setattr(metrics, "precision_recall", lambda real, generated: (1 / 3, 2 / 3))
+    images = torch.tensor([-3.0, 0.5, 2.0]).view(3, 1, 1, 1).repeat(2, 1, 28, 28)
+    told = {"distance": 0.333, "floor": 0.333, "precision": 0.3333, "recall": 0.6667}
+    assert judge(images, images, device) == dict.fromkeys(SPACES, told)
+    assert asked == [(space, device) for space in SPACES]
+    assert all(one.seen == [(device, torch.float32)] * 2 for one in extractors)
+    assert {one.range for one in extractors} == {(0, 0) if device == "meta" else (-1, 1)}
 
 
 def test_another_space_is_an_error():
