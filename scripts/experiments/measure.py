@@ -12,6 +12,7 @@ With `python scripts/experiments/` before each:
     measure.py speed mnist --n 32 --steps 1000 10 --out data/results/mnist-speed.json
     measure.py encode mnist --n 200 --steps 10 --out data/results/mnist-encode.json
     measure.py consistency mnist-eps --n 200 --steps 1000 100 10 --out part.json
+    measure.py halfway mnist --n 600 --steps 50 --out data/results/mnist-halfway.json
     measure.py merge part-*.json --out data/results/mnist-eps-table.json
     measure.py floor table.json --out data/results/mnist-eps-table.json
     measure.py texture kkanji --images kkanji --n 64 --eta 0 1 --out part.json
@@ -84,7 +85,8 @@ def main() -> None:
             model = torch.compile(model)
         measure = {"quality": quality, "table": table, "where": where, "speed": speed,
                    "encode": encode, "consistency": consistency, "texture": texture,
-                   "pixels": pixels, "guidance": guidance, "labels": labels}[args.what]
+                   "pixels": pixels, "guidance": guidance, "labels": labels,
+                   "halfway": halfway}[args.what]
         result = facts(args)
         # Written after every row: a long run that is stopped keeps what it has measured.
         for part in measure(args, model, schedule):
@@ -317,6 +319,38 @@ def consistency(args, model, schedule):
             yield {"rows": rows}
 
 
+def halfway(args, model, schedule):
+    """The classifier's distance half way along straight lines, and at their first ends, in hundreds
+    of pairs of seeds (n, and n + 1000): by the network, and by the best guess from all training
+    digits, which makes no error."""
+    flat = load("mnist")[0].flatten(1)
+
+    def exact(x, t):
+        alpha = schedule.at(int(t[0]))
+        likely = (alpha**0.5 * x.flatten(1) @ flat.T - alpha * flat.square().sum(1) / 2) \
+            / (1 - alpha)
+        guess = (likely.softmax(dim=1) @ flat).view_as(x)
+        return (x - alpha**0.5 * guess) / (1 - alpha) ** 0.5
+
+    def drawn(network, x_T):
+        return distance(ddim_lib.sample(network, schedule, x_T=x_T, steps=args.steps[0],
+                                        spacing=args.spacing, progress=False))
+
+    distance, rows = FrechetDistance(classifier=load_classifier(DEVICE)), []
+    yield {"S": args.steps[0], "eta": 0.0, "spacing": args.spacing, "pairs": 100}
+    for first in range(args.seed, args.seed + args.n, 100):
+        a, b = (ddim_lib.noise_from_seeds(range(seed, seed + 100), model.image_shape)
+                for seed in (first, first + 1000))
+        for name, network in (("network", model), ("best guess", exact)):
+            rows.append({"by": name, "first_seed": first, "start": round(drawn(network, a), 2),
+                         "half_way": round(drawn(network, torch.lerp(a, b, 0.5)), 2)})
+            yield {"rows": rows}
+    means = {f"{name}, {key}": round(statistics.mean(row[key] for row in rows
+                                                     if row["by"] == name), 2)
+             for name in ("network", "best guess") for key in ("start", "half_way")}
+    yield {"rows": rows, "means": means}
+
+
 def texture(args, model, schedule):
     """Two numbers that a short training shows in, of samples and of the training pictures.
 
@@ -398,7 +432,7 @@ def arguments() -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["statistics", "quality", "table", "where", "guidance",
                                          "labels", "speed", "encode", "consistency", "texture",
-                                         "pixels", "merge", "floor"])
+                                         "pixels", "halfway", "merge", "floor"])
     parser.add_argument("names", nargs="*", help="a network's name or file; files to merge")
     parser.add_argument("--out", required=True)
     parser.add_argument("--images", help="texture, pixels: the data set with the training pictures")

@@ -13,6 +13,7 @@ from ddim_lib.sampling import (
     coefficients,
     encode,
     extrapolate_x0,
+    guide,
     noise_from_seeds,
     noise_in,
     predict_x0,
@@ -457,6 +458,17 @@ def test_start_points_are_torch_randn_of_each_seed():
         assert torch.equal(image, expected)
 
 
+def test_start_points_do_not_depend_on_torchs_defaults():
+    wanted = noise_from_seeds([0, 7], SHAPE)
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.device("meta"):
+            found = noise_from_seeds([0, 7], SHAPE)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert found.dtype == torch.float32 and torch.equal(found, wanted)
+
+
 @pytest.mark.parametrize("seed", [0, 1, 1000])
 def test_the_noise_along_the_way_is_not_the_start_again(seed):
     """With a generator of the same seed the first z would be x_T itself."""
@@ -740,7 +752,76 @@ def test_slerp_errors():
             slerp(x, x, weight)
 
 
+def test_slerp_comes_back_to_the_device_of_x():
+    """Played by tensors of the device "meta" whose copies on the CPU hold numbers."""
+    class Far(torch.Tensor):
+        def cpu(self):
+            return noise(2, *SHAPE)
+
+    far = torch.zeros(2, *SHAPE, device="meta").as_subclass(Far)
+    assert slerp(far, far, 0.5).device.type == "meta"
+
+
 # Errors -------------------------------------------------------------------------------------------
+
+def test_a_number_may_stand_for_a_tensor_that_is_the_same_everywhere():
+    x = noise(2, *SHAPE)
+    for found, wanted in [
+            (predict_x0(x, 0.25, 0.5), predict_x0(x, torch.full_like(x, 0.25), 0.5)),
+            (noise_in(x, 0.25, 0.5), noise_in(x, torch.full_like(x, 0.25), 0.5)),
+            (step(x, 0.25, 0.5, 0.6), step(x, torch.full_like(x, 0.25), 0.5, 0.6)),
+            (extrapolate_x0(x, 0.25, 0.2, 0.5, 0.6),
+             extrapolate_x0(x, torch.full_like(x, 0.25), 0.2, 0.5, 0.6)),
+            (guide(0.25, x, 2), guide(torch.full_like(x, 0.25), x, 2))]:
+        assert torch.equal(found, wanted)
+
+
+X, LESS, WHOLE = noise(2, *SHAPE), noise(1, *SHAPE), torch.zeros(2, *SHAPE, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("call", [predict_x0, noise_in])
+def test_what_takes_a_picture_and_its_noise_names_what_is_wrong(call):
+    first, second = {predict_x0: ("x_t", "eps"), noise_in: ("x_t", "x0")}[call]
+    for arguments, error, message in [
+            ((WHOLE, X), TypeError, f"^{first} must be a floating-point tensor"),
+            ((X, WHOLE), TypeError, f"^{second} must be a floating-point tensor"),
+            ((X, LESS), ValueError, f"^{second} must have the shape of {first}")]:
+        with pytest.raises(error, match=message):
+            call(*arguments, 0.5)
+    with pytest.raises(ValueError, match="^alpha_t must be above 0, .* got 0$"):
+        call(X, X, 0)
+    with pytest.raises(ValueError, match="^alpha_t must be a number, got 'x'$"):
+        call(X, X, "x")
+
+
+@pytest.mark.parametrize("call, error, message", [
+    (lambda: noise_in(X, X, 1), ValueError, "alpha_t must be above 0, below 1 and above 0, got 1"),
+    (lambda: extrapolate_x0(WHOLE, X, 0.1, 0.2, 0.3), TypeError, "x0 must be a floating-point"),
+    (lambda: extrapolate_x0(X, WHOLE, 0.1, 0.2, 0.3), TypeError, "x0_before must be a floating"),
+    (lambda: extrapolate_x0(X, LESS, 0.1, 0.2, 0.3), ValueError,
+     "x0_before must have the shape of x0"),
+    (lambda: extrapolate_x0(X, X, 0, 0.2, 0.3), ValueError, "alpha_before must be above 0, below"),
+    (lambda: extrapolate_x0(X, X, 0.2, 0.2, 0.3), ValueError,
+     "alpha_t must be above 0, below 1 and above alpha_before = 0.2, got 0.2"),
+    (lambda: extrapolate_x0(X, X, 0.1, 0.2, 0.2), ValueError,
+     "alpha_s must be above 0, below 1 and above alpha_t = 0.2, got 0.2"),
+    (lambda: extrapolate_x0(X, X, 0.1, 0.2, 1), ValueError, "alpha_s must be above 0, below 1"),
+    (lambda: guide(WHOLE, X, 2), TypeError, "eps_uncond must be a floating-point"),
+    (lambda: guide(X, WHOLE, 2), TypeError, "eps_cond must be a floating-point"),
+    (lambda: guide(X, LESS, 2), ValueError, "eps_cond must have the shape of eps_uncond"),
+    (lambda: guide(X, X, "2"), ValueError, "guidance must be a number, got '2'"),
+    (lambda: slerp(X, WHOLE, 0.5), TypeError, "y must be a floating-point"),
+    (lambda: slerp(X, X, "1"), ValueError, "weight must be a number, got '1'"),
+    (lambda: noise_from_seeds([0], "x"), ValueError, "shape must be a list of whole numbers"),
+    (lambda: noise_from_seeds([0], (1, 0)), ValueError,
+     "every entry of shape must be a whole number of at least 1, got 0"),
+    (lambda: encode(Exact(), SCHEDULE, WHOLE), TypeError, "x0 must be a floating-point"),
+    (lambda: encode(Exact(), SCHEDULE, X[:0]), ValueError, "x0 must hold at least one image"),
+])
+def test_an_error_begins_with_the_argument(call, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        call()
+
 
 @pytest.mark.parametrize("eta", [-0.1, math.nan, math.inf, "big"])
 def test_an_impossible_eta_is_an_error(eta):
@@ -877,6 +958,7 @@ def test_encoding_happens_on_the_models_device_and_comes_back():
     with pytest.raises(NotImplementedError, match="meta"):
         encode(lambda x, t: asked.append(x.device.type) or x, SCHEDULE, x0, steps=2, device="meta")
     assert asked == ["meta"] * 2
+    assert encode(lambda x, t: x, SCHEDULE, x0.to("meta"), steps=2).device.type == "meta"
 
 
 def test_sampling_happens_on_the_models_device_or_where_it_is_told():
