@@ -286,10 +286,10 @@ def sample_iter(model: Model, schedule: Schedule, *, steps: int | Sequence[int] 
         device: where to compute; where left out, the model's device, or that of x_T for a model
             without parameters.
     """
-    n, transitions, walk = _walks(
+    _, _, walk = _walks(
         model, schedule, steps=steps, seeds=seeds, x_T=x_T, shape=shape, spacing=spacing, eta=eta,
         order=order, clip=clip, labels=labels, guidance=guidance, autocast=autocast, device=device)
-    return walk(slice(n))
+    return walk(slice(None))
 
 
 def _walks(model, schedule, *, steps, spacing, seeds, x_T, labels, guidance, shape=None, eta=0.0,
@@ -474,9 +474,10 @@ def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
     # In float64, which Apple's GPUs lack, and so on the CPU.
     a, b = x.cpu().flatten(1).double(), y.cpu().flatten(1).double()
     cosine = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
-    omega = torch.acos(cosine.clamp(-1, 1)).unsqueeze(1)
+    omega = torch.acos(cosine).unsqueeze(1)
     sin = torch.sin(omega)
-    # Parallel vectors, and one of length 0: the formula is 0/0 and the line does instead.
+    # Parallel vectors, whose cosine rounding may leave beyond 1, and one of length 0: the formula
+    # is 0/0 or NaN, and the line does instead.
     near = ~(sin >= 1e-6)
     safe = torch.where(near, torch.ones_like(sin), sin)
     wa = torch.where(near, torch.full_like(sin, 1 - weight), torch.sin((1 - weight) * omega) / safe)

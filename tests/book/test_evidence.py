@@ -261,7 +261,8 @@ def test_a_claim_on_a_page(tmp_path):
 
 @pytest.mark.parametrize("claim, said", [
     ("It holds.\n- test_sampling.py: test_equal_to_nobody", "has no test test_equal_to_nobody"),
-    ("It holds, at {ddim-fact}`mnist-quality.json grade`.\n- tests/book/guard.py", "no field grade"),
+    ("It holds, at {ddim-fact}`mnist-quality.json grade`.\n- tests/book/guard.py",
+     "no field grade"),
     ("It holds.\n- mnist-glory.json", "no file data/results/mnist-glory.json"),
     ("It holds.", "a claim without evidence: 'It holds.'"),
     ("It holds, by 1.63.\n- tests/book/guard.py", "1.63 was typed by hand"),

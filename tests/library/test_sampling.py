@@ -316,6 +316,21 @@ def test_order_2_is_the_step_with_an_extrapolated_prediction(clip):
         torch.testing.assert_close(after.x, expected, rtol=1e-12, atol=1e-12)
 
 
+def test_order_2_extrapolates_down_to_level_1():
+    model, levels, x = Curved(), (1, 300, 600), noise(1, *SHAPE)
+    found = sample(model, SCHEDULE, x_T=x, steps=levels, order=2, progress=False)
+    before = None
+    for t, s in pairs(levels):
+        alpha_t, alpha_s = SCHEDULE.at(t), SCHEDULE.at(s)
+        eps = model(x, torch.tensor([t]))
+        x0 = guess = predict_x0(x, eps, alpha_t)
+        if before is not None and s > 0:
+            guess = extrapolate_x0(x0, *before, alpha_t, alpha_s)
+        before = x0, alpha_t
+        x = step(guess, noise_in(x, guess, alpha_t), alpha_t, alpha_s)
+    torch.testing.assert_close(found, x)
+
+
 def test_in_two_steps_both_orders_are_one():
     walks = [sample(Curved(), SCHEDULE, x_T=noise(2, *SHAPE), steps=[300, 1000], order=order,
                     progress=False) for order in (1, 2)]
@@ -816,6 +831,11 @@ def test_what_takes_a_picture_and_its_noise_names_what_is_wrong(call):
     (lambda: noise_from_seeds([0], (1, 0)), ValueError,
      "every entry of shape must be a whole number of at least 1, got 0"),
     (lambda: encode(Exact(), SCHEDULE, WHOLE), TypeError, "x0 must be a floating-point"),
+    (lambda: sample(Exact(), SCHEDULE, x_T=WHOLE), TypeError, "x_T must be a floating-point"),
+    (lambda: sample(Exact(), SCHEDULE, x_T=X[:0]), ValueError, "x_T must hold at least one image"),
+    (lambda: sample(lambda x, t: x, SCHEDULE, x_T=X.to("meta"), progress=False),
+     ValueError,
+     "x_T and the model must hold numbers, got the device meta$"),
     (lambda: encode(Exact(), SCHEDULE, X[:0]), ValueError, "x0 must hold at least one image"),
 ])
 def test_an_error_begins_with_the_argument(call, error, message):
@@ -971,6 +991,38 @@ def test_sampling_happens_on_the_models_device_or_where_it_is_told():
                            seeds=[0], shape=(1, 2, 2), device="meta"):
         assert now.x0.device.type == "meta"
     assert asked == ["meta"] * 2
+
+
+def test_the_start_points_device_is_that_of_a_model_without_weights():
+    x_T = torch.zeros(2, 1, 2, 2, device="meta")
+    walk = sample_iter(lambda x, t: x, SCHEDULE, steps=2, x_T=x_T)
+    assert {now.x.device.type for now in walk} == {"meta"}
+
+
+def test_what_is_not_finite_is_told_with_its_level():
+    message = (r"^model must return finite noise, got NaN or infinity \(of weights that hold some, "
+               r"of numbers too large for their type, or of too large a guidance\)")
+    for bad in (math.nan, math.inf):
+        with pytest.raises(ValueError, match=message + " at t = 500$"):
+            sample(lambda x, t, bad=bad: x if t[0] > 500 else bad * x, SCHEDULE, shape=SHAPE,
+                   seeds=[0], steps=2, progress=False)
+    # Noise that is finite yet, of which the step makes a picture that is not.
+    with pytest.raises(ValueError, match=message + "$"):
+        sample(lambda x, t: torch.full_like(x, 1e38), SCHEDULE, shape=SHAPE, seeds=[0], steps=1,
+               progress=False)
+
+
+def test_labels_go_to_the_models_device():
+    class Labelled(Somewhere):
+        classes = 10
+
+        def forward(self, x, t, y):
+            assert y.device == x.device
+            return super().forward(x, t)
+
+    list(sample_iter(Labelled("meta"), SCHEDULE, steps=2, seeds=[0], shape=(1, 2, 2), labels=3))
+    with pytest.raises(ValueError, match="^labels must be a list, got '3'$"):
+        sample_iter(Labelled("meta"), SCHEDULE, seeds=[0], shape=(1, 2, 2), labels="3")
 
 
 def test_fp16_is_refused_on_the_cpu_that_computes():
