@@ -147,12 +147,13 @@ def _rising(clean: bool = True, **alphas: float) -> list[float]:
 
     Where not ``clean``, none is 1 and no two are equal.
     """
-    found = [arguments.number(name, value) for name, value in alphas.items()]
-    before, last = 0.0, "0"
-    for name, value in zip(alphas, found, strict=True):
+    found, before, last = [], 0.0, "0"
+    for name, given in alphas.items():
+        value = arguments.number(name, given)
         if not (before < value < 1 or clean and 0 < value <= 1 and before <= value):
             raise ValueError(f"{name} must be above 0, {'at most' if clean else 'below'} 1 and "
                              f"{'not below' if clean else 'above'} {last}, got {value}")
+        found.append(value)
         before, last = value, f"{name} = {value}"
     return found
 

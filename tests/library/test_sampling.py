@@ -803,13 +803,20 @@ def test_what_takes_a_picture_and_its_noise_names_what_is_wrong(call):
             ((X, LESS), ValueError, f"^{second} must have the shape of {first}")]:
         with pytest.raises(error, match=message):
             call(*arguments, 0.5)
-    with pytest.raises(ValueError, match="^alpha_t must be above 0, .* got 0$"):
+    with pytest.raises(ValueError, match="^alpha_t must be above 0, .* (above|not below) 0, got 0"):
         call(X, X, 0)
     with pytest.raises(ValueError, match="^alpha_t must be a number, got 'x'$"):
         call(X, X, "x")
 
 
 @pytest.mark.parametrize("call, error, message", [
+    (lambda: sigma(1, 1, 0), ValueError, "alpha_t must be above 0, below 1 and above 0, got 1"),
+    (lambda: sigma(0.1, 0.2, "hat"), ValueError, "eta must be a number of at least 0, got 'hat'"),
+    (lambda: step(WHOLE, X, 0.1, 0.2), TypeError, "x0 must be a floating-point"),
+    (lambda: step(X, LESS, 0.1, 0.2), ValueError, "eps must have the shape of x0"),
+    (lambda: step(X, X, 0.1, 0.2, 0.5, WHOLE), TypeError, "z must be a floating-point"),
+    (lambda: sample(Exact(), SCHEDULE, seeds=[0], clip="no"), ValueError,
+     "clip must be True or False, got 'no'"),
     (lambda: noise_in(X, X, 1), ValueError, "alpha_t must be above 0, below 1 and above 0, got 1"),
     (lambda: extrapolate_x0(WHOLE, X, 0.1, 0.2, 0.3), TypeError, "x0 must be a floating-point"),
     (lambda: extrapolate_x0(X, WHOLE, 0.1, 0.2, 0.3), TypeError, "x0_before must be a floating"),
