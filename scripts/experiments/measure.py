@@ -112,21 +112,19 @@ def statistics_of(space: str, out: Path) -> None:
 
 
 def facts(args: argparse.Namespace) -> dict:
+    told = {"seeds": f"{args.seed}..{args.seed + args.n - 1}",
+            "weights": Path(args.names[0]).stem, "hardware": hardware(),
+            "precision": PRECISIONS[args.autocast], "torch": torch.__version__,
+            "commit": args.commit or commit(), "date": datetime.now(UTC).date().isoformat()}
+    if args.what in ("texture", "pixels"):  # of other pictures, and they say the rest themselves
+        return told
     found = classifier_facts()
     judges = "mnist-classifier, mnist-classifier-plain, 60 principal components of the pixels"
-    told = {"n": args.n, "seeds": f"{args.seed}..{args.seed + args.n - 1}",
-            "weights": Path(args.names[0]).stem,
-            "extractor": judges if args.what in ("table", "guidance", "labels") else
-                         f"mnist-classifier, 128 features, {found['test_accuracy']:.2%} on "
-                         f"{found['test_images']:,} test digits",
-            "reference": "60,000 MNIST training digits", "hardware": hardware(),
-            "precision": PRECISIONS[args.autocast],
-            "torch": torch.__version__, "commit": args.commit or commit(),
-            "date": datetime.now(UTC).date().isoformat()}
-    if args.what in ("texture", "pixels"):  # of other pictures, and they say the rest themselves
-        for key in ("n", "extractor", "reference", "precision"):
-            del told[key]
-    return told
+    return told | {
+        "n": args.n, "reference": "60,000 MNIST training digits",
+        "extractor": judges if args.what in ("table", "guidance", "labels") else
+                     f"mnist-classifier, 128 features, {found['test_accuracy']:.2%} on "
+                     f"{found['test_images']:,} test digits"}
 
 
 def quality(args, model, schedule):
@@ -198,7 +196,8 @@ def guidance(args, model, schedule):
     for scale in args.guidance:
         x = ddim_lib.sample(model, schedule, seeds=range(args.seed, args.seed + args.n),
                             steps=args.steps[0], spacing=args.spacing, labels=labels,
-                            guidance=scale, batch_size=args.batch_size, progress=False).to(DEVICE)
+                            guidance=scale, batch_size=args.batch_size, progress=False,
+                            autocast=args.autocast).to(DEVICE)
         found, _ = confidence(x)
         rows.append({**({"shares": args.shares} if args.shares else {}), "guidance": scale,
                      "right": round((found.cpu() == torch.tensor(labels)).float().mean().item(), 4),
@@ -224,7 +223,8 @@ def labels(args, model, schedule):
     for told, y in (("as often", [i % 10 for i in range(args.n)]), ("as drawn", drawn.tolist())):
         ways[f"{args.names[1]}, eta 0, {told}"] = ddim_lib.sample(
             labelled, schedule, seeds=range(args.seed, args.seed + args.n), steps=args.steps[0],
-            spacing=args.spacing, labels=y, batch_size=args.batch_size, progress=False).to(DEVICE)
+            spacing=args.spacing, labels=y, batch_size=args.batch_size, progress=False,
+            autocast=args.autocast).to(DEVICE)
     named = {name: confidence(x, plain) for name, x in ways.items()}
     sure = {name: probability > 0.9 for name, (_, probability) in named.items()}
     kept = min(int(mask.sum()) for mask in sure.values())
@@ -246,11 +246,13 @@ def in_two_parts(args, model, schedule, steps, above, below, middle=500):
     for start in range(args.seed, args.seed + args.n, args.batch_size):
         seeds = range(start, min(start + args.batch_size, args.seed + args.n))
         # Only one part draws noise, so each seed's stream is used once and from its beginning.
-        for at in ddim_lib.sample_iter(model, schedule, seeds=seeds, steps=taus, eta=above):
+        for at in ddim_lib.sample_iter(model, schedule, seeds=seeds, steps=taus, eta=above,
+                                       autocast=args.autocast):
             if at.t == rest[-1]:
                 break
         done.append(ddim_lib.sample(model, schedule, x_T=at.x, seeds=seeds, steps=rest, eta=below,
-                                    batch_size=args.batch_size, progress=False))
+                                    batch_size=args.batch_size, progress=False,
+                                    autocast=args.autocast))
     return torch.cat(done).to(DEVICE)
 
 
@@ -283,9 +285,10 @@ def encode(args, model, schedule):
             for part in images.split(args.batch_size):
                 part = part.to(DEVICE)
                 x = ddim_lib.encode(model, schedule, part, steps=steps, spacing=args.spacing,
-                                    convention=convention)
+                                    convention=convention, autocast=args.autocast)
                 back = ddim_lib.sample(model, schedule, x_T=x, steps=steps, progress=False,
-                                       spacing=args.spacing, batch_size=args.batch_size)
+                                       spacing=args.spacing, batch_size=args.batch_size,
+                                       autocast=args.autocast)
                 errors.append(((back - part.cpu()) / 2).square().mean(dim=(1, 2, 3)))
             errors = torch.cat(errors).double()
             rows.append({"S": steps, "convention": convention, "spacing": args.spacing,
@@ -334,7 +337,8 @@ def halfway(args, model, schedule):
 
     def drawn(network, x_T):
         return distance(ddim_lib.sample(network, schedule, x_T=x_T, steps=args.steps[0],
-                                        spacing=args.spacing, progress=False))
+                                        spacing=args.spacing, progress=False,
+                                        autocast=args.autocast))
 
     distance, rows = FrechetDistance(classifier=load_classifier(DEVICE)), []
     yield {"S": args.steps[0], "eta": 0.0, "spacing": args.spacing, "pairs": 100}
@@ -396,7 +400,7 @@ def pixels(args, model, schedule):
     first, second = to_float(images[-2 * args.n:]).split(args.n)
     yield {"n": args.n, "extractor": called,
            "reference": f"{len(images):,} training pictures",
-           "precision": PRECISIONS[args.autocast], "floor": round(distance(first), 3)}
+           "floor": round(distance(first), 3)}
     rows = []
     for steps in args.steps:
         for eta in args.eta:
