@@ -4,6 +4,8 @@ A second process is played by replacing what asks for it; test_processes.py star
 """
 
 import math
+import os
+import signal
 import zlib
 from dataclasses import replace
 from itertools import islice
@@ -20,7 +22,7 @@ from ddim_lib import training
 from ddim_lib.pixels import to_float
 from ddim_lib.runtime import accelerator
 from ddim_lib.schedule import linear
-from ddim_lib.training import STATE, Trainer, TrainingConfig
+from ddim_lib.training import STATE, Trainer, TrainingConfig, noise_prediction_loss
 from ddim_lib.unet import UNet
 
 SURE = replace(NETWORK, dropout=0.0)
@@ -457,6 +459,100 @@ def test_an_image_is_mirrored_below_one_half_not_at_it(monkeypatch):
     expected = trainer(replace(CONFIG, flip=False)).batch()
     monkeypatch.setattr(training, "torch", Half())
     assert torch.equal(trainer(CONFIG).batch(), expected)
+
+
+class Told(Tiny):
+    """One weight, and three labels."""
+
+    classes = 3
+
+    def forward(self, x, t, y):
+        return super().forward(x, t) + y.view(-1, 1, 1, 1)
+
+
+def test_a_label_is_left_out_below_its_probability_not_at_it(monkeypatch):
+    class Half(Noted):
+        def rand(self, n, **options):
+            return torch.full((n,), 0.5)
+
+    labels = torch.arange(18) % 3
+    for probability, kept in ((0.5, True), (0.51, False)):
+        config = replace(CONFIG, label_dropout=probability, flip=False)
+        t = Trainer(Told(), linear(), images(), config, "cpu", labels)
+        drawn = labels[t._positions()]
+        monkeypatch.setattr(training, "torch", Half())
+        assert torch.equal(t._some_labels(), drawn if kept else torch.full((4,), 3))
+
+
+def test_the_loss_takes_its_weights_and_labels():
+    x0, y, schedule = to_float(images(5)), torch.tensor([0, 1, 2, 0, 1]), linear()
+    found = noise_prediction_loss(Told(), schedule, x0, torch.Generator().manual_seed(3),
+                                  "1/alpha", 2.0, y)
+    generator = torch.Generator().manual_seed(3)
+    t = torch.randint(1, 1001, (5,), generator=generator)
+    eps = torch.randn(x0.shape, generator=generator)
+    error = Told()(schedule.add_noise(x0, t, eps), t, y) - eps
+    error = error / torch.tensor([schedule.at(level) ** 0.5 for level in t.tolist()]
+                                 ).view(-1, 1, 1, 1)
+    expected = error.square().mean() + 2 * error.mean(dim=(2, 3)).square().mean()
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_loss_on_a_device_that_holds_no_numbers_waits_for_none():
+    x0 = torch.zeros(2, 1, 8, 8, device="meta")
+    assert noise_prediction_loss(Tiny().to("meta"), linear(), x0).device.type == "meta"
+
+
+X0 = torch.zeros(2, 1, 8, 8)
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: noise_prediction_loss(Tiny(), linear(), X0[0]), "x0 must have at least 4 dimensions"),
+    (lambda: noise_prediction_loss(Tiny(), linear(), X0[:0]), "x0 must hold at least one image"),
+    (lambda: noise_prediction_loss(Tiny(), linear(), X0, weight="2"),
+     "weight must be one of 1, 1/alpha, got '2'"),
+    (lambda: noise_prediction_loss(Tiny(), linear(), X0, mean_weight=-1),
+     "mean_weight must be at least 0, got -1"),
+    (lambda: noise_prediction_loss(Tiny(), linear(), X0, mean_weight="x"),
+     "mean_weight must be at least 0, got 'x'"),
+    (lambda: trainer().run(every=0), "every must be a whole number of at least 1, got 0"),
+    (lambda: trainer().run(log_every=0), "log_every must be a whole number of at least 1, got 0"),
+])
+def test_an_error_begins_with_the_argument(call, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        call()
+
+
+def test_one_step_between_checkpoints_and_entries_is_enough(tmp_path):
+    record = trainer().run(2, checkpoint=tmp_path / "run.pt", every=1, log_every=1, progress=False)
+    assert [entry["step"] for entry in record] == [1, 2]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_record_begins_with_what_was_pending_in_float32(dtype, monkeypatch):
+    t = trainer()
+    t.step, t._pending = 1, (0.25, 1)
+
+    def steps(until):
+        for t.step in (2, 3, 4, 5, 6):
+            yield training.Progress(t.step, torch.tensor(0.1, dtype=torch.float32))
+
+    monkeypatch.setattr(t, "train", steps)
+    try:
+        torch.set_default_dtype(dtype)
+        record = t.run(6, log_every=3, progress=False)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    tenth = np.float32(0.1)
+    sums = {3: np.float32(0.25) + tenth + tenth, 6: tenth + tenth + tenth}
+    assert record == [{"step": step, "loss": float(total) / 3} for step, total in sums.items()]
+
+
+def test_a_run_that_is_asked_to_stop_in_its_last_step_has_ended():
+    t = trainer()
+    t.model.register_forward_pre_hook(
+        lambda *_: os.kill(os.getpid(), signal.SIGINT) if t.step == 1 else None)
+    assert [entry["step"] for entry in t.run(2, progress=False)] == [2]
 
 
 def test_nothing_is_compiled_unasked():
