@@ -523,6 +523,52 @@ def test_an_error_begins_with_the_argument(call, message):
         call()
 
 
+@pytest.mark.parametrize("change, message", [
+    ({"seed": "x"}, "seed must be a whole number, got 'x'"),
+    ({"seed": -1}, r"seed must be a whole number in 0\.\.4294967295, got -1"),
+    ({"seed": 2**32}, r"seed must be a whole number in 0\.\.4294967295, got 4294967296"),
+    ({"betas": (0.9,)}, r"betas must be two numbers in \[0, 1\), got \(0.9,\)"),
+    ({"betas": (0.9, 1.0)}, r"betas must be two numbers in \[0, 1\), got \(0.9, 1.0\)"),
+    ({"betas": (-0.1, 0.9)}, r"betas must be two numbers in \[0, 1\), got \(-0.1, 0.9\)"),
+    ({"loss_weight": "2"}, "loss_weight must be one of 1, 1/alpha, got '2'"),
+    ({"mean_weight": -1}, "mean_weight must be at least 0, got -1"),
+    ({"mean_weight": math.inf}, "mean_weight must be at least 0, got inf"),
+])
+def test_a_setting_out_of_range_is_told_its_range(change, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        replace(CONFIG, **change)
+
+
+def test_the_ends_of_the_ranges_are_in_them():
+    config = replace(CONFIG, seed=2**32 - 1, betas=(0, 0.5), grad_clip=math.inf, mean_weight=0)
+    assert (config.seed, config.betas, config.grad_clip) == (2**32 - 1, (0, 0.5), math.inf)
+
+
+def test_random_numbers_of_another_kind_of_device_do_not_go_on(tmp_path):
+    path, t = tmp_path / "run.pt", trainer()
+    t.save(path)
+    t.generator = SimpleNamespace(get_state=lambda: torch.zeros(3))
+    with pytest.raises(ValueError, match=r"^the checkpoint .*run.pt was made on another kind of "
+                                         r"device than cpu, whose random numbers do not go on "
+                                         r"from it$"):
+        t.load(path)
+
+
+def test_the_random_state_is_that_of_the_runs_kind_of_device(tmp_path, monkeypatch):
+    asked = []
+
+    def module(kind):
+        asked.append(kind)
+        return SimpleNamespace(get_rng_state=lambda: torch.zeros(1), set_rng_state=lambda _: None)
+
+    t = trainer()
+    t.device = SimpleNamespace(type="npu")
+    monkeypatch.setattr(torch, "get_device_module", module)
+    t.save(tmp_path / "run.pt")
+    t.load(tmp_path / "run.pt")
+    assert asked == ["npu", "npu"]
+
+
 def test_one_step_between_checkpoints_and_entries_is_enough(tmp_path):
     record = trainer().run(2, checkpoint=tmp_path / "run.pt", every=1, log_every=1, progress=False)
     assert [entry["step"] for entry in record] == [1, 2]
