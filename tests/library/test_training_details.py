@@ -498,6 +498,45 @@ def test_the_loss_takes_its_weights_and_labels():
     torch.testing.assert_close(found, expected)
 
 
+def test_a_step_takes_the_weights_of_its_configuration():
+    config = replace(CONFIG, flip=False, loss_weight="1/alpha", mean_weight=2.0)
+    t = Trainer(Tiny(), linear(), images(), config, "cpu")
+    expected = noise_prediction_loss(Tiny(), linear(), t.batch(),
+                                     torch.Generator().manual_seed(CONFIG.seed), "1/alpha", 2.0)
+    assert next(t.train()).loss == expected.detach()
+
+
+def test_buffers_are_followed_not_averaged():
+    class Counting(Tiny):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("count", torch.zeros(()))
+
+        def forward(self, x, t):
+            self.count += 1
+            return super().forward(x, t)
+
+    t = Trainer(Counting(), linear(), images(), CONFIG, "cpu")
+    for now in t.train(3):
+        assert t.ema.count == t.model.count == now.step
+
+
+def test_one_process_draws_no_seed_of_dropout():
+    t = trainer(network=SURE)
+    before = torch.get_rng_state()
+    run(t, 2)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_shares_are_drawn_in_float32_whatever_the_default():
+    t = trainer()
+    try:
+        torch.set_default_dtype(torch.float64)
+        assert t._uniform(3).dtype == torch.float32
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_a_loss_on_a_device_that_holds_no_numbers_waits_for_none():
     x0 = torch.zeros(2, 1, 8, 8, device="meta")
     assert noise_prediction_loss(Tiny().to("meta"), linear(), x0).device.type == "meta"
