@@ -21,7 +21,7 @@ from torch import nn
 from ddim_lib import training
 from ddim_lib.pixels import to_float
 from ddim_lib.runtime import accelerator
-from ddim_lib.schedule import linear
+from ddim_lib.schedule import cosine, linear
 from ddim_lib.training import STATE, Trainer, TrainingConfig, noise_prediction_loss
 from ddim_lib.unet import UNet
 
@@ -528,13 +528,37 @@ def test_one_process_draws_no_seed_of_dropout():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_shares_are_drawn_in_float32_whatever_the_default():
+def test_what_is_drawn_does_not_depend_on_torchs_defaults():
     t = trainer()
     try:
         torch.set_default_dtype(torch.float64)
         assert t._uniform(3).dtype == torch.float32
+        assert training._drawn(linear(), X0, None)[1].dtype == torch.float32
     finally:
         torch.set_default_dtype(torch.float32)
+    with torch.device("meta"):
+        assert t._positions().device.type == "cpu"
+
+
+def test_labels_go_to_the_runs_device(monkeypatch):
+    moved, cpu, to = [], torch.device("cpu"), torch.Tensor.to
+    monkeypatch.setattr(torch.Tensor, "to", lambda x, *a, **k: (moved.append((x.dtype, a)),
+                                                                to(x, *a, **k))[1])
+    labels = (torch.arange(18) % 3).to(torch.uint8)
+    t = Trainer(Told(), linear(), images(), CONFIG, "cpu", labels)
+    assert (torch.uint8, (cpu, torch.int64)) in moved and t.labels.dtype == torch.int64
+    assert t.seconds == 0
+
+
+def test_a_network_of_another_schedule_or_in_half_is_not_trained():
+    v_form = UNet(replace(NETWORK, prediction_type="v_prediction"), linear())
+    assert Trainer(v_form, linear(), images(), CONFIG, "cpu").step == 0
+    with pytest.raises(ValueError, match="schedule"):
+        Trainer(v_form, cosine(), images(), CONFIG, "cpu")
+    with pytest.raises(ValueError, match=r"^model must have float32 or float64 weights to be "
+                                         r"trained, got torch.bfloat16 in weight; autocast "
+                                         r"computes in half of that$"):
+        Trainer(Tiny().bfloat16(), linear(), images(), CONFIG, "cpu")
 
 
 def test_a_loss_on_a_device_that_holds_no_numbers_waits_for_none():
