@@ -548,6 +548,9 @@ def test_labels_go_to_the_runs_device(monkeypatch):
     t = Trainer(Told(), linear(), images(), CONFIG, "cpu", labels)
     assert (torch.uint8, (cpu, torch.int64)) in moved and t.labels.dtype == torch.int64
     assert t.seconds == 0
+    known = {Trainer(Told(), linear(), images(seed=seed), CONFIG, "cpu", y)._identity()
+             for seed in (0, 1) for y in (labels, labels.flip(0))}
+    assert len(known) == 4, "pictures and labels both are known by their checksum"
 
 
 def test_a_network_of_another_schedule_or_in_half_is_not_trained():
