@@ -484,7 +484,7 @@ def test_a_label_is_left_out_below_its_probability_not_at_it(monkeypatch):
         assert torch.equal(t._some_labels(), drawn if kept else torch.full((4,), 3))
 
 
-def test_the_loss_takes_its_weights_and_labels():
+def test_the_loss_has_the_weights_and_labels_that_are_given():
     x0, y, schedule = to_float(images(5)), torch.tensor([0, 1, 2, 0, 1]), linear()
     found = noise_prediction_loss(Told(), schedule, x0, torch.Generator().manual_seed(3),
                                   "1/alpha", 2.0, y)
@@ -658,6 +658,26 @@ def test_the_record_begins_with_what_was_pending_in_float32(dtype, monkeypatch):
     tenth = np.float32(0.1)
     sums = {3: np.float32(0.25) + tenth + tenth, 6: tenth + tenth + tenth}
     assert record == [{"step": step, "loss": float(total) / 3} for step, total in sums.items()]
+
+
+def test_the_seconds_of_a_run_go_on_from_those_before():
+    t = trainer()
+    t.seconds = 100.0
+    t.run(2, progress=False)
+    assert 100 < t.seconds < 160
+    first = t.seconds
+    t.run(4, progress=False)
+    assert first < t.seconds < 160
+
+
+@pytest.mark.parametrize("checkpoint, said", [("run.pt", ", saved in run.pt"), (None, "")])
+def test_a_run_that_stops_says_where(checkpoint, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    t = trainer(replace(CONFIG, steps=2000))
+    t.step = 1000
+    t.model.register_forward_pre_hook(lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(training.Stopped, match=f"^Stopped at step 1,001 of 2,000{said}$"):
+        t.run(checkpoint=checkpoint, progress=False)
 
 
 def test_a_run_that_is_asked_to_stop_in_its_last_step_has_ended():
