@@ -767,6 +767,13 @@ def test_slerp_errors():
             slerp(x, x, weight)
 
 
+@pytest.mark.parametrize("alpha", [0, -0.5, 1.5])
+def test_an_alpha_that_is_none_is_told_its_range(alpha):
+    with pytest.raises(ValueError, match=f"^alpha_t must be above 0, at most 1 and not below 0, "
+                                         f"got {alpha}$"):
+        predict_x0(X, X, alpha)
+
+
 def test_slerp_comes_back_to_the_device_of_x():
     """Played by tensors of the device "meta" whose copies on the CPU hold numbers."""
     class Far(torch.Tensor):
