@@ -287,6 +287,16 @@ def test_the_classifier_knows_the_embedded_digits(digits):
     assert (probability > 0.9).float().mean() > 0.98
 
 
+def test_the_classifier_does_not_depend_on_torchs_defaults():
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.device("meta"):
+            found = load_classifier()
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {(p.dtype, p.device.type) for p in found.parameters()} == {(torch.float32, "cpu")}
+
+
 def test_the_classifier_goes_to_its_device():
     assert {p.device.type for p in load_classifier("meta").parameters()} == {"meta"}
 
