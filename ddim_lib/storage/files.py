@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -28,17 +27,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
         OSError: the file cannot be written.
     """
     path = Path(os.path.realpath(path))
-    _remove_leftovers(path)
-    folder = path.with_name(f".{_label(path)}.{os.getpid()}.tmp")
-    folder.mkdir(exist_ok=True)
-    temporary = folder / path.name
-    try:
+    with _folder_beside(path) as folder:
+        temporary = folder / path.name
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())  # before the name changes: a power cut leaves one or the other
         os.replace(temporary, path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def try_writing(path: str | Path) -> None:
@@ -52,8 +46,20 @@ def try_writing(path: str | Path) -> None:
     """
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(".tmp", f".{_label(path)}.", path.parent) as folder:
-        Path(folder, path.name).touch()
+    with _folder_beside(path) as folder:
+        (folder / path.name).touch()
+
+
+@contextmanager
+def _folder_beside(path: Path) -> Iterator[Path]:
+    """A folder of this process beside path, which is gone in the end."""
+    _remove_leftovers(path)
+    folder = path.with_name(f".{_label(path)}.{os.getpid()}.tmp")
+    folder.mkdir(exist_ok=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _label(path: Path) -> str:

@@ -4,6 +4,8 @@ import json
 import os
 import random
 import shutil
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -16,7 +18,7 @@ from test_weights import network
 
 from ddim_lib.schedule import linear
 from ddim_lib.storage.download import DownloadError, download
-from ddim_lib.storage.files import check_zip, replacing, why_not_written
+from ddim_lib.storage.files import check_zip, replacing, try_writing, why_not_written
 from ddim_lib.weights import load_weights, read_facts, save_weights
 from proofs import kill
 from proofs.compare import differences
@@ -81,6 +83,20 @@ def test_what_a_killed_writer_left_goes_with_the_next_writing(tmp_path):
         temporary.write_text("whole")
     assert path.read_text() == "whole"
     assert sorted(tmp_path.iterdir()) == sorted([path, other, lives])
+
+
+@ON_LINUX
+def test_a_writer_that_is_killed_while_it_tries_is_cleared_up_after_as_well(tmp_path):
+    """The next one finds the folder by its name; killed here in the midst of try_writing."""
+    path = tmp_path / "x.pt"
+    code = ("import os, pathlib, signal, sys\n"
+            "pathlib.Path.touch = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+            "from ddim_lib.storage.files import try_writing\n"
+            "try_writing(sys.argv[1])\n")
+    done = subprocess.run([sys.executable, "-c", code, str(path)])
+    assert done.returncode == -signal.SIGKILL and len(list(tmp_path.iterdir())) == 1
+    try_writing(path)
+    assert list(tmp_path.iterdir()) == []
 
 
 # A full disk -------------------------------------------------------------------------------------
