@@ -44,6 +44,7 @@ from ddim_lib.metrics import (
 )
 from ddim_lib.pixels import to_float
 from ddim_lib.runtime.provenance import commit, hardware
+from ddim_lib.sampling import noise_in
 from ddim_lib.storage.tensors import save_tensors
 
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16 autocast", "fp16": "float16 autocast"}
@@ -324,16 +325,15 @@ def consistency(args, model, schedule):
 
 def halfway(args, model, schedule):
     """The classifier's distance half way along straight lines, and at their first ends, in hundreds
-    of pairs of seeds (n, and n + 1000): by the network, and by the best guess from all training
-    digits, which makes no error."""
+    of pairs, a seed and that seed plus 1000: by the network, and by the best guess from all
+    training digits (chapter 2), which makes no error."""
     flat = load("mnist")[0].flatten(1)
+    squares = flat.square().sum(1)
 
     def exact(x, t):
         alpha = schedule.at(int(t[0]))
-        likely = (alpha**0.5 * x.flatten(1) @ flat.T - alpha * flat.square().sum(1) / 2) \
-            / (1 - alpha)
-        guess = (likely.softmax(dim=1) @ flat).view_as(x)
-        return (x - alpha**0.5 * guess) / (1 - alpha) ** 0.5
+        likely = (alpha**0.5 * x.flatten(1) @ flat.T - alpha * squares / 2) / (1 - alpha)
+        return noise_in(x, (likely.softmax(dim=1) @ flat).view_as(x), alpha)
 
     def drawn(network, x_T):
         return distance(ddim_lib.sample(network, schedule, x_T=x_T, steps=args.steps[0],
@@ -349,10 +349,6 @@ def halfway(args, model, schedule):
             rows.append({"by": name, "first_seed": first, "start": round(drawn(network, a), 2),
                          "half_way": round(drawn(network, torch.lerp(a, b, 0.5)), 2)})
             yield {"rows": rows}
-    means = {f"{name}, {key}": round(statistics.mean(row[key] for row in rows
-                                                     if row["by"] == name), 2)
-             for name in ("network", "best guess") for key in ("start", "half_way")}
-    yield {"rows": rows, "means": means}
 
 
 def texture(args, model, schedule):

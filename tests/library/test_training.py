@@ -517,9 +517,18 @@ def test_a_tiny_run_learns():
     ({"ema_decay": 1.0}, r"ema_decay must be in \[0, 1\), got 1\.0"),
     ({"ema_decay": -0.1}, r"ema_decay must be in \[0, 1\), got -0\.1"),
     ({"autocast": "int8"}, "autocast must be one of auto, bf16, fp16, fp32, got 'int8'"),
+    ({"seed": "x"}, "seed must be a whole number, got 'x'"),
+    ({"seed": -1}, r"seed must be a whole number in 0\.\.4294967295, got -1"),
+    ({"seed": 2**32}, r"seed must be a whole number in 0\.\.4294967295, got 4294967296"),
+    ({"betas": (0.9,)}, r"betas must be two numbers in \[0, 1\), got \(0.9,\)"),
+    ({"betas": (0.9, 1.0)}, r"betas must be two numbers in \[0, 1\), got \(0.9, 1.0\)"),
+    ({"betas": (-0.1, 0.9)}, r"betas must be two numbers in \[0, 1\), got \(-0.1, 0.9\)"),
+    ({"loss_weight": "2"}, "loss_weight must be one of 1, 1/alpha, got '2'"),
+    ({"mean_weight": -1}, "mean_weight must be at least 0, got -1"),
+    ({"mean_weight": math.inf}, "mean_weight must be at least 0, got inf"),
 ])
 def test_a_configuration_that_cannot_be_is_an_error(change, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
         replace(CONFIG, **change)
 
 

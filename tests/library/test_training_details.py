@@ -589,22 +589,6 @@ def test_an_error_begins_with_the_argument(call, message):
         call()
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"seed": "x"}, "seed must be a whole number, got 'x'"),
-    ({"seed": -1}, r"seed must be a whole number in 0\.\.4294967295, got -1"),
-    ({"seed": 2**32}, r"seed must be a whole number in 0\.\.4294967295, got 4294967296"),
-    ({"betas": (0.9,)}, r"betas must be two numbers in \[0, 1\), got \(0.9,\)"),
-    ({"betas": (0.9, 1.0)}, r"betas must be two numbers in \[0, 1\), got \(0.9, 1.0\)"),
-    ({"betas": (-0.1, 0.9)}, r"betas must be two numbers in \[0, 1\), got \(-0.1, 0.9\)"),
-    ({"loss_weight": "2"}, "loss_weight must be one of 1, 1/alpha, got '2'"),
-    ({"mean_weight": -1}, "mean_weight must be at least 0, got -1"),
-    ({"mean_weight": math.inf}, "mean_weight must be at least 0, got inf"),
-])
-def test_a_setting_out_of_range_is_told_its_range(change, message):
-    with pytest.raises(ValueError, match=f"^{message}$"):
-        replace(CONFIG, **change)
-
-
 def test_the_ends_of_the_ranges_are_in_them():
     config = replace(CONFIG, seed=2**32 - 1, betas=(0, 0.5), grad_clip=math.inf, mean_weight=0)
     assert (config.seed, config.betas, config.grad_clip) == (2**32 - 1, (0, 0.5), math.inf)
