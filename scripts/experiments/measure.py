@@ -17,6 +17,7 @@ With `python scripts/experiments/` before each:
     measure.py floor table.json --out data/results/mnist-eps-table.json
     measure.py texture kkanji --images kkanji --n 64 --eta 0 1 --out part.json
     measure.py pixels kkanji --images kkanji --n 500 --steps 20 --eta 0 1 --out part.json
+    measure.py prediction mnist kkanji --n 2000 --out data/results/high-levels.json
 
 Every file says n, seeds, weights, extractor, reference, hardware, commit and date.
 """
@@ -43,6 +44,7 @@ from ddim_lib.metrics import (
     precision_recall,
 )
 from ddim_lib.pixels import to_float
+from ddim_lib.presets import PRESETS
 from ddim_lib.runtime.provenance import commit, hardware
 from ddim_lib.sampling import noise_in
 from ddim_lib.storage.tensors import save_tensors
@@ -87,7 +89,7 @@ def main() -> None:
         measure = {"quality": quality, "table": table, "where": where, "speed": speed,
                    "encode": encode, "consistency": consistency, "texture": texture,
                    "pixels": pixels, "guidance": guidance, "labels": labels,
-                   "halfway": halfway}[args.what]
+                   "halfway": halfway, "prediction": prediction}[args.what]
         result = facts(args)
         # Written after every row: a long run that is stopped keeps what it has measured.
         for part in measure(args, model, schedule):
@@ -117,13 +119,13 @@ def facts(args: argparse.Namespace) -> dict:
             "weights": Path(args.names[0]).stem, "hardware": hardware(),
             "precision": PRECISIONS[args.autocast], "torch": torch.__version__,
             "commit": args.commit or commit(), "date": datetime.now(UTC).date().isoformat()}
-    if args.what in ("texture", "pixels"):  # of other pictures, and they say the rest themselves
+    if args.what in ("texture", "pixels", "prediction"):  # of other pictures, and they say the rest themselves
         return told
     found = classifier_facts()
     judges = "mnist-classifier, mnist-classifier-plain, 60 principal components of the pixels"
     return told | {
         "n": args.n, "reference": "60,000 MNIST training digits",
-        "extractor": judges if args.what in ("table", "guidance", "labels") else
+        "extractor": judges if args.what in ("table", "where", "guidance", "labels") else
                      f"mnist-classifier, 128 features, {found['test_accuracy']:.2%} on "
                      f"{found['test_images']:,} test digits"}
 
@@ -375,6 +377,33 @@ def texture(args, model, schedule):
         yield {"spacing": args.spacing, "rows": rows}
 
 
+def prediction(args, model, schedule):
+    """Mean squared errors of x_0-predictions at levels drawn from 801 to 1000, in [-1, 1], of each
+    network of the command on n of its training pictures, beside the error of their mean."""
+    rows = []
+    for name in args.names:
+        model, schedule = ddim_lib.load_pretrained(name, DEVICE)
+        images = to_float(load_uint8(PRESETS[name].data)[0])
+        generator = torch.Generator().manual_seed(args.seed)
+        x0 = images[torch.randperm(len(images), generator=generator)[:args.n]]
+        t = torch.randint(801, 1001, (len(x0),), generator=generator)
+        noise = ddim_lib.noise_from_seeds(range(args.seed, args.seed + len(x0)), model.image_shape)
+        x_t, alpha = schedule.add_noise(x0, t, noise), schedule.alpha[t].float().view(-1, 1, 1, 1)
+        with torch.no_grad():
+            eps = torch.cat([model(x.to(DEVICE), at.to(DEVICE)).cpu() for x, at in
+                             zip(x_t.split(args.batch_size), t.split(args.batch_size), strict=True)])
+        guess = (x_t - (1 - alpha).sqrt() * eps) / alpha.sqrt()
+        network, mean = ((x0 - y).square().mean((1, 2, 3)).double()
+                         for y in (guess, images.mean(0)))
+        better = mean - network
+        rows.append({"weights": name, "error": round(network.mean().item(), 4),
+                     "error_of_the_mean_picture": round(mean.mean().item(), 4),
+                     "difference": round(better.mean().item(), 5),
+                     "standard_error": round((better.std() / len(better) ** 0.5).item(), 5)})
+        yield {"n": args.n, "weights": args.names, "levels": "801..1000",
+               "images": "training pictures of each", "rows": rows}
+
+
 def pixels(args, model, schedule):
     """The third judge alone, for pictures that no classifier here knows: its components fitted on
     5,000 of the training pictures, all of them the reference, n others the floor. For photographs
@@ -432,7 +461,7 @@ def arguments() -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["statistics", "quality", "table", "where", "guidance",
                                          "labels", "speed", "encode", "consistency", "texture",
-                                         "pixels", "halfway", "merge", "floor"])
+                                         "pixels", "prediction", "halfway", "merge", "floor"])
     parser.add_argument("names", nargs="*", help="a network's name or file; files to merge")
     parser.add_argument("--out", required=True)
     parser.add_argument("--images", help="texture, pixels: the data set with the training pictures")
