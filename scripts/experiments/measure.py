@@ -119,7 +119,8 @@ def facts(args: argparse.Namespace) -> dict:
             "weights": Path(args.names[0]).stem, "hardware": hardware(),
             "precision": PRECISIONS[args.autocast], "torch": torch.__version__,
             "commit": args.commit or commit(), "date": datetime.now(UTC).date().isoformat()}
-    if args.what in ("texture", "pixels", "prediction"):  # of other pictures, and they say the rest themselves
+    # Of other pictures, and they say the rest themselves.
+    if args.what in ("texture", "pixels", "prediction"):
         return told
     found = classifier_facts()
     judges = "mnist-classifier, mnist-classifier-plain, 60 principal components of the pixels"
@@ -390,8 +391,8 @@ def prediction(args, model, schedule):
         noise = ddim_lib.noise_from_seeds(range(args.seed, args.seed + len(x0)), model.image_shape)
         x_t, alpha = schedule.add_noise(x0, t, noise), schedule.alpha[t].float().view(-1, 1, 1, 1)
         with torch.no_grad():
-            eps = torch.cat([model(x.to(DEVICE), at.to(DEVICE)).cpu() for x, at in
-                             zip(x_t.split(args.batch_size), t.split(args.batch_size), strict=True)])
+            parts = zip(x_t.split(args.batch_size), t.split(args.batch_size), strict=True)
+            eps = torch.cat([model(x.to(DEVICE), at.to(DEVICE)).cpu() for x, at in parts])
         guess = (x_t - (1 - alpha).sqrt() * eps) / alpha.sqrt()
         network, mean = ((x0 - y).square().mean((1, 2, 3)).double()
                          for y in (guess, images.mean(0)))
