@@ -69,7 +69,8 @@ def main() -> None:
           "fewest steps of chapter 6's table whose Fréchet distance is at most 10 % above.",
           begin, weights="mnist-eps", digits=DIGITS, distances="mnist-eps-table.json",
           n_of_distances=table["n"], rows=rows, not_compiled=can_compile(),
-          half_precision={"n": n, "steps": walk, "eta": 0, "distance": half})
+          half_precision={"n": n, "seeds": f"0..{n - 1}", "steps": walk, "eta": 0,
+                          "distance": half})
 
 
 if __name__ == "__main__":
