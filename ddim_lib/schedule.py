@@ -216,7 +216,7 @@ def timesteps(T: int | Schedule, steps: int | Sequence[int],
             - ``"leading"``: 1 + floor(T i / S), i = 0..S-1, starts at 1 (the official code's
               uniform, where S divides T);
             - ``"quadratic"``: the official code's, dense near 0 and ending at 0.8 T, repeats
-              removed: from S = 50 of 1000 on it is shorter than asked;
+              removed: from S = 30 of 1000 on it is shorter than asked;
             - ``"log-snr"``: T, 1 and what is nearest to even steps of the schedule's
               :meth:`~Schedule.half_log_snr` between them, repeats removed (DPM-Solver, arXiv
               2206.00927); a single step is from T. It needs the schedule in place of T.
