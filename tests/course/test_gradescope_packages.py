@@ -14,6 +14,7 @@ import course_sample
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from traitlets.config import PyFileConfigLoader
 
 from course import assignments
 from course.grader.gradescope import __main__ as gradescope
@@ -135,6 +136,22 @@ from ddim_lib import checks, datasets, plotting
 from ddim_lib.metrics import FrechetDistance
 print(FrechetDistance()(torch.zeros(200, 1, 28, 28)) > 0)
 """
+
+
+def test_a_course_s_own_settings_stand_above_the_book_s(tmp_path):
+    """Locally and in the zip; what a course does not set is as the book has it."""
+    course = course_sample.course(tmp_path)
+    (course / "nbgrader_config.py").write_text(
+        'c = get_config()\nc.CourseDirectory.course_id = "mine"\n')
+    [name] = assignments.names(course)
+    there = tmp_path / "there"
+    there.mkdir()
+    packed = dict(gradescope.contents(name, course, "hidden"))
+    (there / "nbgrader_config.py").write_bytes(packed["course/nbgrader_config.py"])
+    merged, unpacked = assignments.settings(course), assignments.settings(there)
+    assert merged == unpacked and merged.CourseDirectory.course_id == "mine"
+    alone = PyFileConfigLoader("nbgrader_config.py", path=str(there)).load_config()
+    assert alone == merged and "code_stub" in alone.ClearSolutions
 
 
 @pytest.mark.slow

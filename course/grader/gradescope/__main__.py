@@ -102,10 +102,11 @@ def contents(name: str, course: Path, visibility: str) -> Iterator[tuple[str, by
     yield "requirements.lock", lock.encode()
     source = course / "source" / name / f"{name}.ipynb"
     yield f"course/source/{name}/{name}.ipynb", source.read_bytes()
-    for folder in dict.fromkeys((course, assignments.COURSE)):
-        if (folder / "nbgrader_config.py").exists():
-            yield "course/nbgrader_config.py", (folder / "nbgrader_config.py").read_bytes()
-            break
+    # The book's settings, and below them the course's own, which stand above as in a local run.
+    configs = [folder / "nbgrader_config.py"
+               for folder in dict.fromkeys((assignments.COURSE, course))]
+    yield "course/nbgrader_config.py", b"\n".join(path.read_bytes() for path in configs
+                                                  if path.exists())
     text = source.read_text(encoding="utf-8")
     weights = [path for path in (ROOT / "data" / "weights").glob("*.safetensors")
                if path.stem in WEIGHTS or path.stem in text]
