@@ -8,6 +8,8 @@ import sys
 
 import torch
 
+#: What a plain installation leaves out, which tests therefore take away for a while.
+TAKEN_AWAY = {"ipywidgets", "matplotlib", "mlxtend", "torchmetrics", "torchvision"}
 #: The running test's name, by pytest; the folders that torch.compile and Matplotlib choose for
 #: themselves once and for all (Matplotlib where the home folder takes no files).
 OWN = {"PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR", "MPLCONFIGDIR"}
@@ -26,6 +28,7 @@ def snapshot() -> dict[str, object]:
         "threads": torch.get_num_threads(), "gradients": torch.is_grad_enabled(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "processes": torch.distributed.is_available() and torch.distributed.is_initialized(),
+        "modules of another copy": _of_another_copy(),
     }
     if "docutils.nodes" in sys.modules:
         from docutils import nodes
@@ -44,6 +47,16 @@ def snapshot() -> dict[str, object]:
     # Before its import there is none: the file that imports it may not leave one either.
     state["open figures"] = plt.get_fignums() if plt else []
     return state
+
+
+def _of_another_copy() -> list[str]:
+    """Modules whose package was put back without them: their classes are not the package's."""
+    found = []
+    for name, module in list(sys.modules.items()):
+        package, _, own = name.rpartition(".")
+        if name.partition(".")[0] in TAKEN_AWAY and package in sys.modules and module:
+            found += [] if hasattr(sys.modules[package], own) else [name]
+    return sorted(found)
 
 
 def _umask() -> int:

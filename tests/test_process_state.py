@@ -23,6 +23,7 @@ LEAKS = {
     "matplotlib settings": 'plt.rcParams["font.size"] = 33',
     "docutils' directives": 'directives.register_directive("left", object)',
     "docutils' nodes": "register_node(Left)",
+    "modules of another copy": 'sys.modules["matplotlib.left"] = sys',
 }
 HEAD = """import os, sys
 import torch

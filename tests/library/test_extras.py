@@ -23,13 +23,25 @@ PARTS = {
 
 
 @pytest.mark.parametrize("package", PARTS)
-def test_a_missing_package_is_named(package, monkeypatch):
+def test_a_missing_package_is_named(package):
     call, words, extra = PARTS[package]
-    for name in [name for name in sys.modules if name.split(".")[0] == package.split(".")[0]]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImportError, match=words) as error:
-        call()
+    top = package.split(".")[0]
+
+    def loaded():
+        return {name: sys.modules[name] for name in list(sys.modules) if name.split(".")[0] == top}
+
+    before = loaded()
+    for name in before:
+        del sys.modules[name]
+    sys.modules[package] = None
+    try:
+        with pytest.raises(ImportError, match=words) as error:
+            call()
+    finally:
+        # What the call has loaded belongs to another copy of the package.
+        for name in loaded():
+            del sys.modules[name]
+        sys.modules.update(before)
     assert str(error.value).endswith(f': pip install "ddim-lib[{extra}]"')
 
 
