@@ -75,7 +75,7 @@ def test_packages_from_pypi(part, package):
     version, licence, _ = ROWS[part]
     assert version == PINS[package]
     metadata = importlib.metadata.metadata(package)
-    stated = " ".join([metadata["License-Expression"] or metadata["License"] or "",
+    stated = " ".join([metadata.get("License-Expression") or metadata.get("License") or "",
                        *(c for c in metadata.get_all("Classifier", []) if "License" in c)])
     assert family(licence) in stated
 
