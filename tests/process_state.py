@@ -51,12 +51,10 @@ def snapshot() -> dict[str, object]:
 
 def _of_another_copy() -> list[str]:
     """Modules whose package was put back without them: their classes are not the package's."""
-    found = []
-    for name, module in list(sys.modules.items()):
-        package, _, own = name.rpartition(".")
-        if name.partition(".")[0] in TAKEN_AWAY and package in sys.modules and module:
-            found += [] if hasattr(sys.modules[package], own) else [name]
-    return sorted(found)
+    parts = [name.rpartition(".") for name, module in sys.modules.items()
+             if module and name.partition(".")[0] in TAKEN_AWAY]
+    return sorted(f"{package}.{own}" for package, _, own in parts
+                  if package in sys.modules and not hasattr(sys.modules[package], own))
 
 
 def _umask() -> int:

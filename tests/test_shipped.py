@@ -27,6 +27,9 @@ JUDGED = {"mnist": {"classifier", "plain", "pixels"},
 ORIGIN = {"hardware", "torch", "commit", "date"}
 # What else a record says that holds such a key, somewhere.
 NEEDS = {"distance": {"n", "seeds", "weights", "extractor", "reference"},
+         "classifier": {"n", "seeds", "weights", "extractor", "reference", "precision"},
+         "check": {"precision", "floor_train", "floor_test"},
+         "share_above_0.9": {"floor_train"},
          "half_way": {"n", "seeds", "weights", "extractor", "S"},
          "rms": {"n", "seeds", "weights", "extractor", "against"},
          "mse": {"n", "weights", "precision"},
@@ -112,7 +115,8 @@ def test_a_card_says_what_the_file_says(name):
             facts["commit"], facts["date"],
             f"{facts['final_loss']:.4f}", f"EMA {facts['training']['ema_decay']}",
             f"{path.stat().st_size / 1e6:.1f} MB", f"seed {facts['training']['seed']}"]
-    assert [phrase for phrase in told if phrase not in card_of(name)] == []
+    card = card_of(name)
+    assert [phrase for phrase in told if phrase not in card] == []
     assert (schedule.name, schedule.T, model.config.label_offset) == ("linear", 1000, 1)
 
 
@@ -220,13 +224,15 @@ def test_grain_and_spread_are_near_those_of_the_training_pictures(name):
 @pytest.mark.parametrize("name, record", [("mnist-eps", "mnist-eps-judges-5000"),
                                           ("mnist", "mnist-table"), ("mnist", "mnist-judges")])
 def test_a_card_s_table_of_judges_is_its_record(name, record):
-    rows = [row for row in read(data_folder() / "results" / f"{record}.json")["rows"]
-            if row.get("order", 1) == 1 and row["eta"] in (0, 1)]
+    result, card = read(data_folder() / "results" / f"{record}.json"), card_of(name)
+    rows = {f"S = {row['S']}, eta {row['eta']:g}": row for row in result["rows"]
+            if row.get("order", 1) == 1 and row["eta"] in (0, 1)}
     assert rows
-    for row in rows:
+    rows[f"{result['n']:,} other training digits"] = result["real"]["training digits"]
+    for called, row in rows.items():
         judged = " | ".join("{distance:.2f}, {precision:.2f}, {recall:.2f}".format(**row[space])
                             for space in ("classifier", "plain", "pixels"))
-        assert f"S = {row['S']}, eta {row['eta']:g} | {judged} |" in card_of(name)
+        assert f"{called} | {judged} |" in card
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)

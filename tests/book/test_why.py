@@ -10,7 +10,7 @@ import torch
 from numpy.polynomial.hermite_e import hermegauss
 from test_chapter_equations import defined
 
-from ddim_lib.sampling import predict_x0, sample, sample_iter, step
+from ddim_lib.sampling import coefficients, predict_x0, sample, sample_iter, step
 from ddim_lib.schedule import linear, pairs, timesteps
 
 SCHEDULE = linear()
@@ -202,3 +202,15 @@ def test_the_same_error_of_the_noise_in_every_step_is_not_made_less_by_more_step
             a_t, a_s = SCHEDULE.at(t), SCHEDULE.at(s)
             off = (a_s / a_t) ** 0.5 * (off - (1 - a_t) ** 0.5) + (1 - a_s) ** 0.5
         assert off == pytest.approx(-157.41, abs=0.01)
+
+
+@pytest.mark.parametrize("steps", [2, 10, 100])
+def test_the_larger_noise_keeps_all_the_variance_of_standard_normal_data(steps):
+    """Chapter 6: with sigma-hat and the best guess a step is the chain's own draw of x_s, but for
+    the last one, which adds no noise."""
+    for t, s in pairs(timesteps(1000, steps)):
+        a_t, a_s = SCHEDULE.at(t), SCHEDULE.at(s)
+        old, fresh = coefficients(a_t, a_s, "hat")
+        factor = math.sqrt(a_s * a_t) + old * math.sqrt(1 - a_t)  # of x_t, by equation (8)
+        assert factor == pytest.approx(math.sqrt(a_t / a_s), rel=1e-12)
+        assert factor**2 + fresh**2 == pytest.approx(1 if s else a_t, rel=1e-12)

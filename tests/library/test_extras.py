@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import process_state
 import pytest
 import torch
 
@@ -43,6 +44,10 @@ def test_a_missing_package_is_named(package):
             del sys.modules[name]
         sys.modules.update(before)
     assert str(error.value).endswith(f': pip install "ddim-lib[{extra}]"')
+
+
+def test_the_check_between_files_watches_each_of_them():
+    assert {name.split(".")[0] for name in PARTS} == process_state.TAKEN_AWAY
 
 
 def test_the_command_samples_without_any_of_them(tmp_path):
