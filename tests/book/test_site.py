@@ -145,7 +145,8 @@ def test_the_site_works_anywhere(browser, below, tmp_path, place, name):  # noqa
     scroll(page)
     assert page.url.split("#")[0].endswith(name.replace("index.html", "book/index.html"))
     assert page.evaluate("document.fonts.check('16px MJXTEX')")
-    assert page.evaluate("[...document.images].filter(i => !i.naturalWidth).length") == 0
+    # Images further down are only fetched where the page is scrolled to, and take their time.
+    page.wait_for_function("[...document.images].every(i => i.naturalWidth)")
     # The style sheet is there: the sidebar stands beside the text.
     sidebar = "getComputedStyle(document.querySelector('.bd-sidebar')).display"
     assert page.evaluate(sidebar) == "flex"
