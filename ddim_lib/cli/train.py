@@ -30,7 +30,7 @@ from ddim_lib.presets import PRESETS
 from ddim_lib.runtime.processes import broadcast, is_first, wait, world_size
 from ddim_lib.runtime.provenance import commit, hardware
 from ddim_lib.storage.files import sole_writer
-from ddim_lib.training import Stopped, Trainer
+from ddim_lib.training import LOSS_WEIGHTS, Stopped, Trainer
 from ddim_lib.unet import UNetConfig
 from ddim_lib.weights import load_pretrained, load_weights
 
@@ -55,6 +55,9 @@ ONE_OR_MORE = click.IntRange(min=1)
 @click.option("--lr", type=Number(0, above=True), help="Instead of the preset's.")
 @click.option("--warmup", type=click.IntRange(min=0), help="Steps, instead of the preset's.")
 @click.option("--ema", type=Number(0, 0.999999), help="Decay, instead of the preset's.")
+@click.option("--loss-weight", type=Named(LOSS_WEIGHTS), metavar="|".join(LOSS_WEIGHTS),
+              help="Of a picture's squared error, instead of the preset's; 1/alpha: the "
+                   "velocity's error.")
 @click.option("--mean-weight", type=Number(0), help="Of the error of a channel's mean.")
 @click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0)
 @click.option("--resolution", type=ONE_OR_MORE, help="Instead of the preset's, in pixels.")
@@ -69,8 +72,8 @@ ONE_OR_MORE = click.IntRange(min=1)
 @device_option
 @click.pass_context
 def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch_size, lr, warmup,
-          ema, mean_weight, seed, resolution, channels, ch, compiled, half, every, log_every,
-          resume, force, device):
+          ema, loss_weight, mean_weight, seed, resolution, channels, ch, compiled, half, every,
+          log_every, resume, force, device):
     """Train a network.
 
     PRESET is digits, mnist, mnist-labels, mnist-eps, mnist-paper, kkanji, anime-faces or
@@ -102,7 +105,7 @@ def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch
     check_out(out, (checkpoint, weights, log), resume, force)
     unet = chosen_network(PRESETS[preset].unet, resolution, channels, ch)
     given = {"steps": steps, "batch_size": batch_size, "lr": lr, "warmup": warmup,
-             "ema_decay": ema, "mean_weight": mean_weight}
+             "ema_decay": ema, "loss_weight": loss_weight, "mean_weight": mean_weight}
     config = replace(PRESETS[preset].training, compile=compiled, seed=seed,
                      **{key: value for key, value in given.items() if value is not None})
     if config.batch_size % world_size():

@@ -27,6 +27,7 @@ import json
 import statistics
 import time
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -78,10 +79,7 @@ def main() -> None:
         rows.sort(key=lambda row: (row["spacing"], row.get("order", 1), row["S"], str(row["eta"])))
         result = {**parts[0], "rows": rows}
     else:
-        name = args.names[0]
-        path = Path(name)
-        model, schedule = (ddim_lib.load_weights(path, DEVICE) if path.suffix else
-                           ddim_lib.load_pretrained(name, DEVICE))
+        model, schedule = loaded(args.names[0])
         if args.channels_last:
             model = model.to(memory_format=torch.channels_last)
         if args.compile:
@@ -379,30 +377,44 @@ def texture(args, model, schedule):
 
 
 def prediction(args, model, schedule):
-    """Mean squared errors of x_0-predictions at levels drawn from 801 to 1000, in [-1, 1], of each
-    network of the command on n of its training pictures, beside the error of their mean."""
-    rows = []
+    """Mean squared errors of x_0-predictions, in [-1, 1], of each network of the command on n of
+    its training pictures, with levels drawn from each range of --levels, beside the error of the
+    pictures' mean and, from the second network on, what the error is above the first one's."""
+    rows, firsts = [], {}
     for name in args.names:
-        model, schedule = ddim_lib.load_pretrained(name, DEVICE)
-        images = to_float(load_uint8(PRESETS[name].data)[0])
+        if name != args.names[0]:
+            model, schedule = loaded(name)
+        images = to_float(load_uint8(PRESETS[Path(name).stem].data)[0])
         generator = torch.Generator().manual_seed(args.seed)
         x0 = images[torch.randperm(len(images), generator=generator)[:args.n]]
-        t = torch.randint(801, 1001, (len(x0),), generator=generator)
         noise = ddim_lib.noise_from_seeds(range(args.seed, args.seed + len(x0)), model.image_shape)
-        x_t, alpha = schedule.add_noise(x0, t, noise), schedule.alpha[t].float().view(-1, 1, 1, 1)
-        with torch.no_grad():
-            parts = zip(x_t.split(args.batch_size), t.split(args.batch_size), strict=True)
-            eps = torch.cat([model(x.to(DEVICE), at.to(DEVICE)).cpu() for x, at in parts])
-        guess = (x_t - (1 - alpha).sqrt() * eps) / alpha.sqrt()
-        network, mean = ((x0 - y).square().mean((1, 2, 3)).double()
-                         for y in (guess, images.mean(0)))
-        better = mean - network
-        rows.append({"weights": name, "error": round(network.mean().item(), 4),
-                     "error_of_the_mean_picture": round(mean.mean().item(), 4),
-                     "difference": round(better.mean().item(), 5),
-                     "standard_error": round((better.std() / len(better) ** 0.5).item(), 5)})
-        yield {"n": args.n, "weights": args.names, "levels": "801..1000",
-               "images": "training pictures of each", "rows": rows}
+        for low, high in pairwise(args.levels):
+            t = torch.randint(low + 1, high + 1, (len(x0),), generator=generator)
+            x_t = schedule.add_noise(x0, t, noise)
+            with torch.no_grad():
+                parts = zip(x_t.split(args.batch_size), t.split(args.batch_size), strict=True)
+                eps = torch.cat([model(x.to(DEVICE), at.to(DEVICE)).cpu() for x, at in parts])
+            signal, error = (root[t].float().view(-1, 1, 1, 1)
+                             for root in (schedule.alpha.sqrt(), (1 - schedule.alpha).sqrt()))
+            network, mean = ((x0 - y).square().mean((1, 2, 3)).double()
+                             for y in ((x_t - error * eps) / signal, images.mean(0)))
+            row = {"weights": name, "levels": f"{low + 1}..{high}",
+                   "error": round(network.mean().item(), 5),
+                   "error_of_the_mean_picture": round(mean.mean().item(), 4),
+                   **apart(mean - network, "difference", "standard_error")}
+            if name == args.names[0]:
+                firsts[low] = network
+            else:
+                row |= apart(network - firsts[low], "above_the_first", "standard_error_above")
+            rows.append(row)
+            yield {"n": args.n, "weights": args.names, "images": "training pictures of each",
+                   "rows": rows}
+
+
+def apart(differences: torch.Tensor, *names: str) -> dict:
+    """The mean of paired differences, and its standard error, under these names."""
+    found = differences.mean(), differences.std() / len(differences) ** 0.5
+    return {name: round(value.item(), 5) for name, value in zip(names, found, strict=True)}
 
 
 def pixels(args, model, schedule):
@@ -436,6 +448,13 @@ def pixels(args, model, schedule):
                          "distance": round(distance(x), 3), "precision": round(precision, 4),
                          "recall": round(recall, 4)})
             yield {"rows": rows}
+
+
+def loaded(name: str):
+    """A network and its schedule, by name or from a file."""
+    path = Path(name)
+    return (ddim_lib.load_weights(path, DEVICE) if path.suffix else
+            ddim_lib.load_pretrained(name, DEVICE))
 
 
 def pictures(args, model, schedule, steps, eta):
@@ -479,6 +498,8 @@ def arguments() -> argparse.Namespace:
                         help="guidance: how often each label, instead of as often")
     parser.add_argument("--spacing", default="trailing")
     parser.add_argument("--order", type=int, default=1)
+    parser.add_argument("--levels", type=int, nargs="+", default=[800, 1000],
+                        help="prediction: where ranges of levels end, from above the first on")
     parser.add_argument("--convention", nargs="+", default=["source", "destination"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=500)
