@@ -11,14 +11,13 @@ many digits as there are the mean itself can be computed, so the least of the lo
 import argparse
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 import ddim_lib
 from ddim_lib.datasets import load_uint8
 from ddim_lib.pixels import to_float
 from ddim_lib.presets import PRESETS
-from ddim_lib.training import Trainer, TrainingConfig
+from ddim_lib.training import Trainer, TrainingConfig, _drawn, _squared_error
 
 
 class StableTrainer(Trainer):
@@ -31,16 +30,16 @@ class StableTrainer(Trainer):
         self.squares = self.flat.square().sum(1)
 
     def _loss(self, x0: Tensor) -> Tensor:
-        t = torch.randint(1, self.schedule.T + 1, (len(x0),), generator=self.generator)
-        noise = torch.randn(x0.shape, generator=self.generator)
+        t, noise = _drawn(self.schedule, x0, self.generator)
         x = self.schedule.add_noise(x0, t, noise)
         high = t > self.above
         some, alpha = x[high].flatten(1), self.schedule.alpha[t[high], None].float()
         likely = alpha.sqrt() * (some @ self.flat.T) - alpha * self.squares / 2
         mean = (likely / (1 - alpha)).softmax(1) @ self.flat
+        # The same x_t, made of the mean picture and of the noise that goes with it.
+        x0[high] = mean.view_as(x0[high])
         noise[high] = ((some - alpha.sqrt() * mean) / (1 - alpha).sqrt()).view_as(noise[high])
-        error = self._run(x, t).float() - noise
-        return (error / self.schedule.signal(t, error.ndim, error.dtype)).square().mean()
+        return _squared_error(self._run, self.schedule, x0, t, noise, self.config.loss_weight)
 
 
 def main() -> None:
