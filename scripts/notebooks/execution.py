@@ -4,6 +4,7 @@ What each took goes into data/results/chapter-times.json, so let nothing else ru
 
 python -m scripts.notebooks [--no-limit] [book/01_noising.ipynb ...]
 python -m scripts.notebooks --check      say which notebooks are not in normal form
+python -m scripts.notebooks --form FILE  take out what an editor has added; run nothing
 """
 
 import argparse
@@ -104,13 +105,18 @@ def run(path: Path, limit: float | None) -> str | None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing, run nothing")
+    parser.add_argument("--form", action="store_true", help="write the normal form, run nothing")
     parser.add_argument("--no-limit", action="store_true", help=f"allow more than {LIMIT} s")
     parser.add_argument("files", nargs="*", type=Path, help="default: every chapter")
     options = parser.parse_args()
     faults = 0
     for path in [file.resolve() for file in options.files] or chapters():
         if options.check:
-            fault = None if in_normal_form(path) else "not in normal form; run `make notebooks`"
+            fault = None if in_normal_form(path) else \
+                "not in normal form; run `python -m scripts.notebooks --form` with it"
+        elif options.form:
+            path.write_text(text(normalise(read(path), path.stem)), encoding="utf-8")
+            fault = None
         else:
             fault = run(path, None if options.no_limit else LIMIT)
         if fault:

@@ -7,6 +7,7 @@ one copy a cell for each way in which a cell can be spoiled. One pytest run judg
 import base64
 import copy
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -232,6 +233,20 @@ def test_run_and_normal_form_are_repeatable(committed, tmp_path):
     """Two runs of one notebook give one file, byte for byte."""
     assert execution.in_normal_form(committed)
     assert ran(tmp_path / "page").read_bytes() == committed.read_bytes()
+
+
+def test_what_an_editor_adds_is_taken_out_without_a_run(committed, tmp_path, monkeypatch):
+    """JupyterLab writes its kernel's facts as it saves."""
+    page = tmp_path / committed.name
+    nb = json.loads(committed.read_text(encoding="utf-8"))
+    nb["metadata"]["language_info"] = {"name": "python", "version": "3.12.1"}
+    nb["cells"][0]["metadata"]["trusted"] = True
+    page.write_text(json.dumps(nb), encoding="utf-8")
+    assert not execution.in_normal_form(page)
+    monkeypatch.setattr(execution, "run", lambda *_: pytest.fail("it was run"))
+    monkeypatch.setattr("sys.argv", ["notebooks", "--form", str(page)])
+    assert execution.main() == 0
+    assert page.read_bytes() == committed.read_bytes()
 
 
 def test_stderr_keeps_a_notebook_as_it_was(tmp_path):
