@@ -124,14 +124,16 @@ def write_tensor(option: str, path: Path, name: str, tensor: Tensor, **facts) ->
                 temporary.write_bytes(content.getbuffer())
         else:
             header = {"format": f"ddim_lib {name} 1",
-                      **{key: json.dumps(value) for key, value in facts.items()}}
+                      **{key: json.dumps(value, allow_nan=False)
+                         for key, value in facts.items()}}
             save_tensors(path, {name: tensor}, header)
 
 
 def write_json(option: str, path: Path, value: object) -> None:
-    """Anything JSON can hold."""
+    """Anything JSON can hold, which NaN and infinity are not."""
+    text = json.dumps(value, indent=1, allow_nan=False) + "\n"
     with writing(option, path), replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n")
+        temporary.write_text(text)
 
 
 def sheet(images: Tensor, columns: int, scale: int) -> np.ndarray:

@@ -147,8 +147,9 @@ def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch
     if not is_first():
         return
     # Over the data, of a channel's mean pixel in [-1, 1]: what the right response to the mean of
-    # the noise depends on.
-    spread = (images.float().mean(dim=(2, 3)) / 127.5).std(0).mean().item()
+    # the noise depends on. These pictures are all that is learnt, not a sample of others, so that
+    # the spread of one is 0.
+    spread = (images.float().mean(dim=(2, 3)) / 127.5).std(0, correction=0).mean().item()
     facts = {
         "preset": preset, "data": name, "images": len(images), "spread": round(spread, 4),
         **({"start": begun} if begun else {}), "training": asdict(config),

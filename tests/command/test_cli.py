@@ -20,7 +20,7 @@ from test_unet import perturbed
 
 import ddim_lib
 from ddim_lib.cli import evaluate as cli_evaluate
-from ddim_lib.cli import main, together
+from ddim_lib.cli import main, output, together
 from ddim_lib.cli.sample import moment
 from ddim_lib.datasets import load, load_folder
 from ddim_lib.metrics import SPACES, FrechetDistance
@@ -504,6 +504,17 @@ def test_a_file_is_replaced_by_the_new_one(ddim):
         assert ddim("sample", "--weights", "tiny.safetensors", "--steps", 2, "--n", n,
                     "--out", "x.png")[0] == 0
         assert pixels("x.png").shape == (16, width)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_json_cannot_hold_is_not_written(number, tmp_path):
+    path = tmp_path / "old"
+    path.write_text("older numbers")
+    for write in (lambda: output.write_json("--out", path, {"distance": number}),
+                  lambda: output.write_tensor("--out", path, "x", torch.zeros(1), eta=number)):
+        with pytest.raises(ValueError, match="JSON"):
+            write()
+    assert files(tmp_path) == {"old": b"older numbers"}
 
 
 def test_a_missing_extra_is_named_before_the_work(monkeypatch, ddim):

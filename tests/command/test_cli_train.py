@@ -204,8 +204,21 @@ def test_options_of_a_run_reach_its_configuration(ddim, tmp_path):
     assert (told["warmup"], told["ema_decay"], told["mean_weight"], told["lr"]) == (7, 0.5, 2, 0.01)
     assert told["loss_weight"] == "1/alpha"
     pixels = [np.asarray(Image.open(p)) / 127.5 for p in (tmp_path / "pictures").iterdir()]
-    spread = np.std([picture.mean() for picture in pixels], ddof=1)
+    spread = np.std([picture.mean() for picture in pixels])
     assert found["spread"] == pytest.approx(spread, abs=5e-5)
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_picture_is_enough(ddim, tmp_path):
+    packed(tmp_path / "one", {"0.png": png(numbers(8, 8))})
+    code, _, err = ddim("train", "digits", "--folder", "one", "--resolution", 8, "--batch-size", 1,
+                        "--steps", 1, "--device", "cpu", "--out", "run")
+    assert (code, err) == (0, "")
+    for facts in (json.loads((tmp_path / "run" / "loss.json").read_text()),
+                  read_facts(tmp_path / "run" / "digits.safetensors")):
+        assert facts["spread"] == 0
+    code, out, _ = ddim("weights", "info", "run/digits.safetensors", "--responses")
+    assert code == 0 and "right mean at t = 1000 1.0" in out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
