@@ -32,7 +32,7 @@ from ddim_lib.runtime.provenance import commit, hardware
 from ddim_lib.storage.files import sole_writer
 from ddim_lib.training import LOSS_WEIGHTS, Stopped, Trainer
 from ddim_lib.unet import UNetConfig
-from ddim_lib.weights import load_pretrained, load_weights
+from ddim_lib.weights import load_pretrained, load_weights, published
 
 ONE_OR_MORE = click.IntRange(min=1)
 
@@ -45,7 +45,8 @@ ONE_OR_MORE = click.IntRange(min=1)
               help="A folder, zip or tar to train on; cropped and resized to the network.")
 @click.option("--data", type=Named(datasets.NAMES), metavar="|".join(datasets.NAMES),
               help="Instead of the preset's data set.")
-@click.option("--download", is_flag=True, help="Fetch a missing data set.")
+@click.option("--download", is_flag=True,
+              help="Fetch a missing data set, or the published weights of --start.")
 @click.option("--start", type=Weights(), metavar="NAME|FILE",
               help="Weights to begin with, instead of drawn ones.")
 @click.option("--steps", type=ONE_OR_MORE, help="Gradient steps, instead of the preset's.")
@@ -93,7 +94,8 @@ def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch
     """
     for one, other in (("resume", "force"), ("folder", "data"), ("folder", "download"),
                        ("steps", "minutes"), ("resume", "minutes")):
-        if ctx.params[one] and ctx.params[other]:
+        if ctx.params[one] and ctx.params[other] \
+                and not (other == "download" and start in published.NAMES):
             raise click.UsageError(f"--{one} and --{other} exclude each other: give one of them",
                                    ctx)
     device = chosen_device(device)
@@ -119,7 +121,7 @@ def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch
     # Convolutions in ten-bit products: several times faster on a GPU, and enough for training.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.manual_seed(config.seed)
-    model, begun = first_weights(unet, start)
+    model, begun = first_weights(unet, start, download)
     if minutes:
         steps = steps_in(minutes, Trainer(deepcopy(model), model.schedule, images,
                                           replace(config, steps=10), device, labels))
@@ -202,17 +204,21 @@ def chosen_network(unet: UNetConfig, resolution: int | None, channels: str | Non
         return replace(unet, **changes)
 
 
-def first_weights(unet: UNetConfig, start: str | Path | None) -> tuple[ddim_lib.UNet, str]:
+def first_weights(unet: UNetConfig, start: str | Path | None,
+                  download: bool) -> tuple[ddim_lib.UNet, str]:
     """The network with drawn weights, or with those of --start and what these are called.
 
     They may predict in another form, which is no more than a place to begin. Labels that they do
-    not know begin at zero, so that the network answers as without labels.
+    not know begin at zero, so that the network answers as without labels. Other groups or label
+    offsets fit as well; since that can be meant, it is told and no error.
     """
     model = ddim_lib.UNet(unet, ddim_lib.linear())
     if start is None:
         return model, ""
     with blaming("--start"):
-        known, schedule = (load_weights if isinstance(start, Path) else load_pretrained)(start)
+        with first_goes_ahead():
+            known, schedule = load_weights(start) if isinstance(start, Path) else \
+                load_pretrained(start, download=download)
         state, wanted = known.state_dict(), model.state_dict()
         if unet.classes and not known.classes:
             state["label_emb.weight"] = wanted["label_emb.weight"]
@@ -226,7 +232,13 @@ def first_weights(unet: UNetConfig, start: str | Path | None) -> tuple[ddim_lib.
             raise ValueError(f"must be weights of the linear schedule, got {schedule.name} "
                              f"{dict(schedule.parameters)}")
     model.load_state_dict(state)
-    return model, start if isinstance(start, str) else start.name
+    name = start if isinstance(start, str) else start.name
+    for field in ("groups", "label_offset"):
+        its, own = getattr(known.config, field), getattr(unet, field)
+        if its != own and is_first():
+            click.echo(f"--start: {name} was trained with {field} = {its}, this network has {own}: "
+                       "with the same weights it answers otherwise", err=True)
+    return model, name
 
 
 def steps_in(minutes: float, trial: Trainer) -> int:

@@ -166,6 +166,34 @@ def test_a_run_may_begin_with_weights_of_a_network_without_labels(classes, start
     torch.testing.assert_close(again.state_dict(), model.state_dict())
 
 
+@pytest.mark.parametrize("field, its, own", [("groups", 4, 8), ("label_offset", 1, 0)])
+def test_weights_that_fit_but_answer_otherwise_are_told(field, its, own, start, ddim, monkeypatch):
+    """So began "mnist", with 8 groups, from "mnist-eps", with 32."""
+    unet = replace(start.config, **{field: own})
+    monkeypatch.setitem(PRESETS, "mnist", Preset("digits", unet, TrainingConfig()))
+    code, _, err = ddim("train", "mnist", "--steps", 1, "--batch-size", 4, "--device", "cpu",
+                        "--start", "start.safetensors", "--out", "run")
+    assert code == 0
+    assert err == (f"--start: start.safetensors was trained with {field} = {its}, this network has "
+                   f"{own}: with the same weights it answers otherwise\n")
+
+
+def test_published_weights_to_begin_with_are_fetched_when_asked(ddim, monkeypatch):
+    """A folder of one's own needs no --download, but they may."""
+    asked = []
+
+    def load(name, device, variant, path, download):
+        asked.append((name, download))
+        return ddim_lib.UNet(UNetConfig(8, 1, 32, (1, 1, 2), 1, (2,))), ddim_lib.linear()
+
+    monkeypatch.setattr("ddim_lib.weights.published.load", load)
+    options = (*TINY, "--steps", 1, "--start", "cifar10")
+    assert ddim(*options, "--out", "a")[0] == 0
+    code, out, err = ddim(*options, "--download", "--out", "b")
+    assert (code, err) == (0, "") and "begun with cifar10" in out
+    assert asked == [("cifar10", False), ("cifar10", True)]
+
+
 def test_weights_that_do_not_fit_are_an_error(start, ddim, tmp_path):
     options = ("train", "mnist", "--data", "digits", "--steps", 1, "--out", "run")
     assert_error(ddim(*options, "--start", "start.safetensors"), "'--start'",
@@ -358,6 +386,8 @@ def test_a_loss_that_is_not_finite_is_an_error(ddim, tmp_path):
                                "DDIM_DATA")),
     (("digits", "--data", "mnist", "--folder", "pictures", "--out", "x"),
      ("--folder and --data exclude each other",)),
+    (("digits", "--folder", "pictures", "--download", "--out", "x"),
+     ("--folder and --download exclude each other",)),
     (("digits", "--resume", "--force", "--out", "x"), ("--resume and --force exclude",)),
     (("digits", "--folder", "none", "--out", "x"), ("'--folder'", "there is no none")),
     (("digits", "--folder", "empty", "--out", "x"), ("'--folder'", "empty holds none", ".png")),
