@@ -29,12 +29,13 @@ from ddim_lib.cli.together import first_goes_ahead
 from ddim_lib.presets import PRESETS
 from ddim_lib.runtime.processes import broadcast, is_first, wait, world_size
 from ddim_lib.runtime.provenance import commit, hardware
-from ddim_lib.storage.files import sole_writer
+from ddim_lib.storage.files import check_zip, sole_writer
 from ddim_lib.training import LOSS_WEIGHTS, Stopped, Trainer
 from ddim_lib.unet import UNetConfig
 from ddim_lib.weights import load_pretrained, load_weights, published
 
 ONE_OR_MORE = click.IntRange(min=1)
+BEGUN = ", begun with "  # in what a checkpoint says of its run
 
 
 @click.command()
@@ -81,8 +82,9 @@ def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch
     cifar10-small.
 
     FOLDER gets checkpoint.pt, PRESET.safetensors (the averaged weights, with their history) and
-    loss.json. An older run there is only continued (--resume) or overwritten (--force). Ctrl-C
-    saves a checkpoint and says how to go on; a resumed run equals an undisturbed one.
+    loss.json. An older run there is only continued (--resume) or overwritten (--force), by the
+    first checkpoint. Ctrl-C saves one and says how to go on; a resumed run equals an undisturbed
+    one.
 
     \b
     Examples:
@@ -126,7 +128,8 @@ def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch
         steps = steps_in(minutes, Trainer(deepcopy(model), model.schedule, images,
                                           replace(config, steps=10), device, labels))
         config = replace(config, steps=steps)
-    trainer = Trainer(model, model.schedule, images, config, device, labels)
+    trainer = Run(model, model.schedule, images, config, device, labels)
+    trainer.begun, trainer.older = begun, (weights, log) if force else ()
     if resume:
         with blaming("--resume"):
             trainer.load(checkpoint)
@@ -134,10 +137,11 @@ def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch
         prepare("--out", [checkpoint, weights, log])
     if not began:
         hold(ctx, out)
+        check_out(out, (checkpoint, weights, log), resume, force)  # again: nobody held it before
     click.echo(f"{preset}: {sum(p.numel() for p in trainer.model.parameters()):,} parameters, "
                f"{len(images):,} pictures, steps {trainer.step:,} to {config.steps:,} of "
                f"{config.batch_size} in {trainer.precision} on {hardware(device)}"
-               f"{begun and f', begun with {begun}'}")
+               f"{trainer.begun and f', begun with {trainer.begun}'}")
     try:
         with writing("--out", checkpoint):
             trainer.run(checkpoint=checkpoint, every=every, log_every=log_every)
@@ -154,7 +158,7 @@ def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch
     spread = (images.float().mean(dim=(2, 3)) / 127.5).std(0, correction=0).mean().item()
     facts = {
         "preset": preset, "data": name, "images": len(images), "spread": round(spread, 4),
-        **({"start": begun} if begun else {}), "training": asdict(config),
+        **({"start": trainer.begun} if trainer.begun else {}), "training": asdict(config),
         "epochs": config.steps * config.batch_size / len(images), "weights": "EMA",
         "precision": trainer.precision, "seconds": round(trainer.seconds),
         "hardware": hardware(device), "torch": torch.__version__,
@@ -168,6 +172,44 @@ def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch
     write_json("--out", log, {**facts, "loss": trainer.record})
     click.echo(f"{weights}: loss {trainer.record[-1]['loss']:.4f} after {config.steps:,} steps, "
                f"{trainer.seconds:.0f} s")
+
+
+class Run(Trainer):
+    """A run in a folder of its own.
+
+    Attributes:
+        begun: what the weights that it began with are called, which its checkpoints tell; "" for
+            drawn ones, and for those that a checkpoint will tell.
+        older: results of another run, which go with the first checkpoint of this one.
+    """
+
+    begun = ""
+    older: tuple[Path, ...] = ()
+
+    def save(self, path):
+        """Write a checkpoint, and take away another run's results."""
+        super().save(path)
+        if is_first():
+            for result in self.older:
+                result.unlink(missing_ok=True)
+
+    def load(self, path):
+        """Continue from a checkpoint; without a --start of its own from any of this run."""
+        self.begun = self.begun or begun_with(path)
+        super().load(path)
+
+    def _identity(self):
+        return super()._identity() + (self.begun and BEGUN + self.begun)
+
+
+def begun_with(checkpoint: Path) -> str:
+    """What the weights that a run began with are called; "" where its checkpoint tells of none."""
+    try:
+        check_zip(checkpoint)  # of another file torch.load would warn
+        told = torch.load(checkpoint, map_location="cpu", weights_only=True)["run"]
+        return told.partition(BEGUN)[2]
+    except Exception:  # what is wrong with the file, its loading tells
+        return ""
 
 
 def hold(ctx: click.Context, out: Path) -> None:

@@ -20,6 +20,8 @@ from test_training import assert_same
 from test_unet import perturbed
 
 import ddim_lib
+from ddim_lib.cli import train as cli_train
+from ddim_lib.cli.train import training_pictures
 from ddim_lib.datasets import load_folder, load_uint8
 from ddim_lib.presets import PRESETS, Preset
 from ddim_lib.training import Trainer, TrainingConfig
@@ -315,6 +317,46 @@ def test_an_older_run_is_never_overwritten_unasked(ddim, tmp_path):
     assert ddim(*TINY, "--steps", 2, "--seed", 1, "--out", "run", "--force")[0] == 0
     assert files(tmp_path / "run").keys() == before.keys()
     assert files(tmp_path / "run")["digits.safetensors"] != before["digits.safetensors"]
+
+
+def test_a_run_that_came_first_in_a_new_folder_is_not_overwritten(ddim, tmp_path, monkeypatch):
+    """The other one began and ended while this one read its pictures."""
+    def slowly(*arguments):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "loss.json").write_text("another run's")
+        return training_pictures(*arguments)
+
+    monkeypatch.setattr(cli_train, "training_pictures", slowly)
+    assert_error(ddim(*TINY, "--steps", 2, "--out", "run"), "'--out'",
+                 "run already holds a run (loss.json)")
+    assert files(tmp_path / "run") == {"loss.json": b"another run's"}
+
+
+def test_an_older_runs_results_go_with_the_first_checkpoint_over_it(ddim, tmp_path):
+    assert ddim(*TINY, "--steps", 2, "--out", "run")[0] == 0
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    before = files(tmp_path / "run")
+    assert_error(ddim(*TINY, "--steps", 8, "--lr", "1e30", "--out", "run", "--force"),
+                 "the loss is ")
+    assert files(tmp_path / "run") == before
+    with stopped_after(1, signal.SIGINT):
+        assert ddim(*TINY, "--steps", 2, "--seed", 1, "--out", "run", "--force")[0] == 130
+    assert sorted(os.listdir("run")) == ["checkpoint.pt", "notes.txt"]
+
+
+def test_a_resumed_run_knows_what_it_began_with(start, ddim, tmp_path, monkeypatch):
+    monkeypatch.setitem(PRESETS, "mnist", Preset("digits", start.config, TrainingConfig()))
+    options = ("train", "mnist", "--steps", 2, "--batch-size", 4, "--device", "cpu", "--out", "run")
+    with stopped_after(1, signal.SIGINT):
+        assert ddim(*options, "--start", "start.safetensors")[0] == 130
+    (tmp_path / "start.safetensors").rename(tmp_path / "other.safetensors")
+    assert_error(ddim(*options, "--start", "other.safetensors", "--resume"), "'--resume'",
+                 "another run", ", begun with start.safetensors, ", "begun with other.safetensors")
+    code, out, err = ddim(*options, "--resume")
+    assert (code, err) == (0, "") and "begun with start.safetensors" in out
+    for facts in (json.loads((tmp_path / "run" / "loss.json").read_text()),
+                  read_facts(tmp_path / "run" / "mnist.safetensors")):
+        assert facts["start"] == "start.safetensors"
 
 
 def test_a_resume_is_of_the_same_run_or_none(ddim, tmp_path):

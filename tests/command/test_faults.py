@@ -241,12 +241,11 @@ def test_a_folder_with_a_files_name_is_told_before_the_training(name, ddim, tmp_
 
 # In step 6 the loss is finite and its weights are not; records of 100 steps look at none before.
 @pytest.mark.parametrize("spoilt, log_every", [(5, 2), (6, 2), (5, 100), (6, 100)])
-def test_a_loss_that_turns_nan_keeps_the_last_checkpoint_and_the_older_weights(
+def test_a_loss_that_turns_nan_keeps_the_last_checkpoint(
         spoilt, log_every, ddim, tmp_path, monkeypatch):  # noqa: F811
     """The optimiser meets a NaN; the checkpoint of step 4 stays and can be continued."""
     command = (*TINY, "--steps", 8, "--every", 2, "--log-every", log_every, "--out")
     assert ddim(*command, "whole")[0] == 0 and ddim(*command, "run", "--seed", 1)[0] == 0
-    weights = (tmp_path / "run" / "digits.safetensors").read_bytes()
     plain, count = torch.optim.Adam.step, 0
 
     def spoil(self, *arguments, **options):
@@ -261,7 +260,7 @@ def test_a_loss_that_turns_nan_keeps_the_last_checkpoint_and_the_older_weights(
         result = ddim(*command, "run", "--force")
     assert_error(result, "the loss is nan at step 6", "a smaller lr than 0.002",
                  "The last checkpoint is untouched")
-    assert (tmp_path / "run" / "digits.safetensors").read_bytes() == weights
+    assert os.listdir(tmp_path / "run") == ["checkpoint.pt"]  # the results were another run's
     assert torch.load(tmp_path / "run" / "checkpoint.pt")["step"] == 4
     assert ddim(*command, "run", "--resume")[0] == 0
     assert torch.equal(load_weights(tmp_path / "run" / "digits.safetensors")[0].conv_in.weight,
