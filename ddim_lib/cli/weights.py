@@ -216,6 +216,8 @@ def told_network(told: str | None) -> ddim_lib.UNetConfig | None:
 
 def read(source: Path, raw: bool, config: ddim_lib.UNetConfig | None):
     """A network, its schedule, and the facts that its file tells, if it is this library's."""
+    if raw and (source.is_dir() or source.suffix == ".safetensors"):
+        raise ValueError(f"--raw must be left out for {source}, which holds one set of weights")
     ours = source.is_file() and source.suffix == ".safetensors" \
         and read_header(source).get("format", "").startswith("ddim_lib")
     if not ours:
