@@ -17,7 +17,7 @@ class Preset:
     """One named run.
 
     Args:
-        data: what :func:`~ddim_lib.datasets.load_uint8` knows, or ``"folder"``.
+        data: what :func:`~ddim_lib.datasets.load_uint8` knows.
         unet: the network.
         training: the run.
     """

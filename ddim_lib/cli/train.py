@@ -305,9 +305,6 @@ def training_pictures(preset: str, unet: UNetConfig, folder: Path | None, data: 
             images = datasets.load_folder(folder, unet.resolution, unet.in_channels)
         return images, None, folder.resolve().name
     name = data or PRESETS[preset].data
-    if name == "folder":
-        raise click.UsageError(f"--folder must be given: the preset {preset} trains on a folder "
-                               "of pictures", click.get_current_context())
     try:
         images, labels = datasets.load_uint8(name, download=download)
     except datasets.DatasetNotFoundError as error:
