@@ -77,7 +77,7 @@ def evaluate(weights, download, steps, eta, spacing, order, seeds, n, out, batch
     result = {
         **judge(images, real, device), "n": n, "floor_of": floor_of,
         "reference": "60,000 MNIST training digits",
-        "weights": name, "steps": len(taus), "eta": eta, "spacing": spacing,
+        "weights": name, "steps": steps, "calls": len(taus), "eta": eta, "spacing": spacing,
         "order": order,
         "seeds": seeds if seeds != list(range(seeds[0], seeds[0] + n)) else
         f"{seeds[0]}-{seeds[-1]}", "autocast": autocast,

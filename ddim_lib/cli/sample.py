@@ -44,6 +44,7 @@ from ddim_lib.cli.output import (
 )
 from ddim_lib.cli.together import gather, sample_together, share
 from ddim_lib.pixels import to_float, to_uint8
+from ddim_lib.runtime.arguments import finite
 from ddim_lib.runtime.processes import is_first
 
 SHOW = ("both", "x", "x0")
@@ -131,6 +132,7 @@ def walk(model, schedule, seeds: list[int], batch_size: int, kept: list[int],
                     history[j][0].append(to_uint8(now.x).cpu())
                     history[j][1].append(to_uint8(now.x0).cpu())
             done.append(now.x.cpu())
+            finite("what the network draws", done[-1])  # only on a CPU was every step looked at
     return done, history
 
 

@@ -27,6 +27,7 @@ from ddim_lib.metrics import SPACES, FrechetDistance
 from ddim_lib.pixels import to_float, to_uint8
 from ddim_lib.plotting import tile
 from ddim_lib.responses import amplitude_response, exact_mean_response, mean_response
+from ddim_lib.sampling import Step
 from ddim_lib.storage.folders import data_folder
 from ddim_lib.weights import available, read_facts, save_weights
 
@@ -154,6 +155,24 @@ def film_frames(path):
     reader = imageio_ffmpeg.read_frames(str(path))
     width, height = next(reader)["size"]
     return [np.frombuffer(frame, np.uint8).reshape(height, width, 3) for frame in reader]
+
+
+@pytest.mark.parametrize("spoilt_by", [float("nan"), float("inf")])
+def test_pictures_that_are_not_finite_are_not_written(spoilt_by, ddim, tmp_path, monkeypatch):
+    """As they come from a GPU, where no step is looked at."""
+    def spoilt(*_, seeds, **__):
+        x = torch.zeros(len(seeds), 1, 8, 8)
+        yield Step(1, x, x, x)
+        x = x.clone()
+        x[-1, 0, 2, 3] = spoilt_by
+        yield Step(0, x, x, None)
+
+    monkeypatch.setattr(ddim_lib, "sample_iter", spoilt)
+    before = files(tmp_path)
+    assert_error(ddim("sample", "--weights", "tiny.safetensors", "--n", 2, "--steps", 1, "--out",
+                      "x.npy", "--out", "x.png"),
+                 "must be finite, got NaN or infinity 1 times, first at (1, 0, 2, 3)")
+    assert files(tmp_path) == before
 
 
 def test_a_long_walk_makes_a_short_film_with_both_its_ends(ddim):
@@ -312,6 +331,22 @@ def test_a_distance_stands_beside_its_floor(ddim, tmp_path):
     assert {"hardware", "seconds", "torch", "library", "date"} <= found.keys()
     for value in found.values():
         assert isinstance(value, dict) or f" {value}\n" in out
+
+
+def test_every_command_notes_the_steps_that_were_asked_for(ddim, ten, monkeypatch):
+    """Of 100 quadratic ones some fall on one level, so that there are 96 calls."""
+    monkeypatch.setattr(cli_evaluate, "sample_together",
+                        lambda *_, seeds, **__: torch.zeros(len(seeds), 1, 28, 28))
+    monkeypatch.setattr("ddim_lib.metrics.judge", lambda *_: {})
+    walk = ("--steps", 100, "--spacing", "quadratic")
+    assert ddim("evaluate", *walk, "--n", 4, "--out", "a.json")[0] == 0
+    found = json.loads(Path("a.json").read_text())
+    assert (found["steps"], found["calls"]) == (100, 96)
+    for command, options in (("sample", ("--n", 1)), ("interpolate", ("--frames", 2)),
+                             ("encode", ("pictures/1.png",))):
+        assert ddim(command, *options, *walk, "--weights", "tiny.safetensors", "--out",
+                    f"{command}.safetensors")[0] == 0
+        assert read_facts(f"{command}.safetensors")["steps"] == 100
 
 
 def test_the_floor_is_of_mnist_where_it_is_there(ddim, tmp_path):
