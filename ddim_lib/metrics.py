@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ddim_lib.runtime import accelerator, arguments
 from ddim_lib.runtime.extras import extra
-from ddim_lib.runtime.networks import device_of, type_of
+from ddim_lib.runtime.networks import device_of, evaluating, type_of
 from ddim_lib.storage.folders import data_folder
 from ddim_lib.storage.tensors import save_tensors
 from ddim_lib.weights import read_facts
@@ -206,7 +206,9 @@ def confidence(images: Tensor, classifier: DigitClassifier | None = None) -> tup
     arguments.batch("images", images)
     classifier = classifier or load_classifier(images.device)
     there = device_of(classifier, images.device)
-    logits = in_batches(classifier, images.clamp(-1, 1).to(there)).to(images.device)
+    x = images.clamp(-1, 1).to(there, type_of(classifier, torch.float32))
+    with evaluating(classifier):
+        logits = in_batches(classifier, x).to(images.device)
     probability, label = F.softmax(logits, dim=1).max(dim=1)
     return label, probability
 
@@ -229,6 +231,10 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = 3) -> tuple[float
         if features.ndim != 2 or len(features) <= k:
             raise ValueError(f"{name} must have shape (N, d) with N above k = {k}, got "
                              f"{tuple(features.shape)}")
+
+    if real.shape[1] != generated.shape[1]:
+        raise ValueError(f"generated must have the {real.shape[1]} features of real, got "
+                         f"{generated.shape[1]}")
 
     def distances(a: Tensor, b: Tensor) -> Iterator[Tensor]:
         for part in a.split(1000):
@@ -339,8 +345,9 @@ class _Features(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        features = self.classifier.features(images.to(self.device,
-                                                      type_of(self.classifier, torch.float32)))
+        images = images.to(self.device, type_of(self.classifier, torch.float32))
+        with evaluating(self.classifier):
+            features = self.classifier.features(images)
         arguments.finite("features of the classifier", features)
         return features.cpu()
 
@@ -378,7 +385,7 @@ def judge(images: Tensor, real: Tensor | None, device: str | torch.device = "cpu
         extractor = load_extractor(space, device)
 
         def features(pictures: Tensor, extractor: nn.Module = extractor) -> Tensor:
-            return in_batches(lambda part: extractor.features(part.clamp(-1, 1).to(device)),
+            return in_batches(lambda part: extractor.features(part.clamp(-1, 1).float().to(device)),
                               pictures)
 
         distance = FrechetDistance(classifier=extractor, space=space)

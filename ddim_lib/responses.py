@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ddim_lib.runtime.arguments import number, whole
-from ddim_lib.runtime.networks import asked, device_of, shape_of
+from ddim_lib.runtime.networks import asked, device_of, evaluating, shape_of
 from ddim_lib.sampling import Model, noise_from_seeds
 
 #: Half of the interval of amplitudes over which a response is measured.
@@ -86,4 +86,5 @@ def exact_mean_response(alpha_t: float, spread: float, pixels: int) -> float:
 def _ask(model: Model, x: Tensor, t: int) -> Tensor:
     device = device_of(model, torch.device("cpu"))
     x, t = x.to(device), whole("t", t, 0)
-    return asked(model, x, torch.full((len(x),), t, device=device)).float()
+    with evaluating(model):
+        return asked(model, x, torch.full((len(x),), t, device=device)).float()

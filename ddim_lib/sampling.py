@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ddim_lib.runtime import accelerator, arguments, precision
-from ddim_lib.runtime.networks import asked, device_of, shape_of
+from ddim_lib.runtime.networks import asked, check_schedule, device_of, evaluating, shape_of
 from ddim_lib.schedule import Schedule, pairs, timesteps
 
 #: What a sampler calls, ``model(x, t) -> eps``, x of shape (N, C, H, W), t int64 of shape (N,). One
@@ -54,7 +53,7 @@ def sigma(alpha_t: float, alpha_s: float, eta: float) -> float:
 
     Args:
         alpha_t: where the step starts, in (0, 1).
-        alpha_s: where it ends, in (alpha_t, 1].
+        alpha_s: where it ends, in [alpha_t, 1].
         eta: 0 is DDIM, 1 is DDPM.
 
     Raises:
@@ -300,6 +299,7 @@ def _walks(model, schedule, *, steps, spacing, seeds, x_T, labels, guidance, sha
 
     The arguments are those of :func:`sample_iter`.
     """
+    check_schedule(model, schedule)
     transitions = pairs(timesteps(schedule, steps, spacing))
     eta = _check_eta(eta)
     for t, s in transitions:  # an impossible eta is told before the first network call
@@ -443,6 +443,7 @@ def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequenc
     """
     arguments.choice("convention", convention, ("source", "destination"))
     arguments.batch("x0", x0, meta=True)
+    check_schedule(model, schedule)
     taus = timesteps(schedule, steps, spacing)
     device = _device(model, device, x0)
     network = _network(model, precision.resolve(autocast, device), device,
@@ -452,6 +453,8 @@ def encode(model: Model, schedule: Schedule, x0: Tensor, *, steps: int | Sequenc
         alpha_s, alpha_t = schedule.at(s), schedule.at(t)
         eps = network(x, t if convention == "destination" else max(s, 1))
         x = math.sqrt(alpha_t) * predict_x0(x, eps, alpha_s) + math.sqrt(1 - alpha_t) * eps
+    if not x.is_meta and not x.isfinite().all():  # of other devices, as in sample
+        raise ValueError(_NOT_FINITE)
     return x.to(x0.device)
 
 
@@ -551,27 +554,13 @@ def _network(model: Model, chosen: str, device: torch.device, labels: list[int |
     def network(x: Tensor, t: int) -> Tensor:
         both = torch.cat([x, x]) if copies == 2 else x
         levels = torch.full((len(both),), t, device=x.device)
-        with _evaluating(model), torch.no_grad(), precision.computing_in(chosen, device):
+        with evaluating(model), torch.no_grad(), precision.computing_in(chosen, device):
             eps = asked(model, both, levels, *y).to(x.dtype)
         if x.device.type == "cpu" and not eps.isfinite().all():
             raise ValueError(f"{_NOT_FINITE} at t = {t}")
         return guide(*eps.chunk(2), guidance) if copies == 2 else eps
 
     return network
-
-
-@contextmanager
-def _evaluating(model: Model):
-    """Dropout off while the sampler asks, and the mode restored after."""
-    # Each part's own mode: some may have been frozen on purpose.
-    training = [m for m in model.modules() if m.training] if isinstance(model, nn.Module) else []
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def _bar(total: int, progress: bool):

@@ -109,7 +109,7 @@ def play(frames: Sequence[np.ndarray] | Mapping[str, Sequence[np.ndarray]],
     start, wait = arguments.whole("start", start), arguments.whole("wait", wait)
     scale = arguments.number("scale", scale)
     quality = None if quality is None else arguments.whole("quality", quality)
-    _check(panels, values, alt, readout, curves, scale, start, wait, quality)
+    _check(panels, values, label, alt, readout, curves, scale, start, wait, quality)
     sources = [[_address(frame, quality) for frame in panel] for panel in panels.values()]
     # The slider is called "level t"; what it stands at reads "t = 300".
     told = {label.split()[-1]: values, **readout}
@@ -124,6 +124,8 @@ def play(frames: Sequence[np.ndarray] | Mapping[str, Sequence[np.ndarray]],
                       for (name, panel), source in zip(panels.items(), sources, strict=True))
     drawn = "".join(_drawing(curve, points, values, label, i, start)
                     for i, (curve, points) in enumerate(zip(curves, marks, strict=True)))
+    # What ends the script's element is text in it, too.
+    inside = json.dumps(data, ensure_ascii=False).replace("</", r"<\/")
     # A shortcut of JupyterLab that takes an arrow key asks the element itself.
     keys = 'data-lm-suppress-shortcuts="true"'
     here = Path(__file__).parent
@@ -136,7 +138,7 @@ def play(frames: Sequence[np.ndarray] | Mapping[str, Sequence[np.ndarray]],
         f' value="{start}" autocomplete="off" aria-valuetext="{html.escape(plain[start])}" {keys}',
         f' disabled></label> <output aria-live="off">{shown[start]}</output></div>',
         '<p class="stripped">Run this cell to move the slider.</p>',
-        f'<script type="application/json">{json.dumps(data, ensure_ascii=False)}</script>',
+        f'<script type="application/json">{inside}</script>',
         "</ddim-player>",
         f"<script>{(here / 'player.js').read_text(encoding='utf-8')}</script>",
     ])
@@ -148,7 +150,7 @@ def _number(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _check(panels, values, alt, readout, curves, scale, start, wait, quality) -> None:
+def _check(panels, values, label, alt, readout, curves, scale, start, wait, quality) -> None:
     n = len(values)
     if n < 2:
         raise ValueError(f"values must hold at least 2 positions, got {n}")
@@ -163,6 +165,10 @@ def _check(panels, values, alt, readout, curves, scale, start, wait, quality) ->
                 raise ValueError("frames must be uint8 arrays of one shape, (H, W) or (H, W, 3), "
                                  f"got {getattr(frame, 'dtype', type(frame).__name__)} "
                                  f"{getattr(frame, 'shape', '')}")
+    if not label.split():
+        raise ValueError(f"label must name what the slider stands at, got {label!r}")
+    if label.split()[-1] in readout:
+        raise ValueError(f"readout must not be named as the label, {label.split()[-1]!r}")
     if len(alt.split()) < 3:
         raise ValueError(f"alt must say in words what is to be seen, got {alt!r}")
     for name, row in [*readout.items(), *((c.name, c.values) for c in curves)]:
@@ -175,6 +181,8 @@ def _check(panels, values, alt, readout, curves, scale, start, wait, quality) ->
                                  + (" and positive" if curve.log else "") + f", got {value}")
     if len(curves) and not all(isinstance(v, (int, float)) for v in values):
         raise ValueError(f"values must be numbers where there are curves, got {values[0]!r}")
+    if len(curves) and min(values) == max(values):
+        raise ValueError(f"values must differ where there are curves, got {values[0]!r} alone")
     if len(curves) > len(COLOURS):
         raise ValueError(f"curves must be at most {len(COLOURS)}, got {len(curves)}")
     if not 0 < scale <= 20:

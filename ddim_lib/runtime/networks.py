@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,39 @@ def shape_of(model: Callable, shape: Sequence[int] | None) -> tuple[int, ...]:
     if shape is None:
         raise ValueError("shape must be given as (C, H, W): this model has no image_shape")
     return tuple(arguments.wholes("shape", shape, 1))
+
+
+@contextmanager
+def evaluating(model: Callable) -> Iterator[None]:
+    """Dropout and running means off while a network is asked, and its mode restored after.
+
+    Args:
+        model: a module, or any function.
+    """
+    # Each part's own mode: some may have been frozen on purpose.
+    training = [m for m in model.modules() if m.training] if isinstance(model, nn.Module) else []
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def check_schedule(model: Callable, schedule: object) -> None:
+    """An error where a network computes with a schedule of its own, and it is another one.
+
+    Args:
+        model: a module, or any function; asked is its own ``check_schedule``, if it has one.
+        schedule: the one that it shall be used with.
+
+    Raises:
+        ValueError: they differ.
+    """
+    own = getattr(model, "check_schedule", None)
+    if own is not None:
+        own(schedule)
 
 
 def asked(model: Callable, x: Tensor, t: Tensor, *y: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from torch import Tensor
@@ -26,8 +25,10 @@ def save_tensors(path: str | Path, tensors: dict[str, Tensor], header: dict[str,
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
+        temporary.touch()
+        rights = temporary.stat().st_mode  # any new file's; safetensors writes for the owner alone
         save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, header)
-        os.chmod(temporary, 0o644)  # safetensors writes for the owner alone
+        temporary.chmod(rights)
 
 
 def read_header(path: str | Path) -> dict[str, str]:

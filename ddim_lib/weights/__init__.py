@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ddim_lib.runtime import arguments
+from ddim_lib.runtime import accelerator, arguments
 from ddim_lib.schedule import Schedule, from_dict
 from ddim_lib.storage.folders import data_folder
 from ddim_lib.storage.tensors import FORMAT, read_header, save_tensors
@@ -73,10 +73,11 @@ def load_weights(path: str | Path, device: str | torch.device = "cpu") -> tuple[
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not such a file, or is damaged.
+        ValueError: it is not such a file, or is damaged; there is no such device.
     """
     from safetensors.torch import load_file
 
+    device = accelerator.named(device)
     header = read_header(path)
     if header.get("format") != FORMAT or "unet" not in header:
         raise ValueError(f"{path} holds no network of this library: its format is "

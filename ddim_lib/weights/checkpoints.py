@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ddim_lib.runtime import arguments
+from ddim_lib.runtime import accelerator, arguments
 from ddim_lib.schedule import Schedule, linear
 from ddim_lib.storage.tensors import FORMAT, read_header, save_tensors
 from ddim_lib.unet import UNet, UNetConfig
@@ -64,9 +64,9 @@ def read_published(path: str | Path, *, config: UNetConfig | None = None, ema: b
     Raises:
         WeightsNotFoundError: nothing is there, or a folder without config.json and weights.
         ValueError: damaged, another architecture, another computation, no EMA in it; a file
-            without ``config``, or a folder with one.
+            without ``config``, or a folder with one; there is no such device.
     """
-    path = Path(path)
+    path, device = Path(path), accelerator.named(device)
     if not path.exists():
         raise WeightsNotFoundError(f"path must be a checkpoint or a folder; there is no {path}")
     folder, schedule = None, linear()

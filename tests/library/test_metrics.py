@@ -191,6 +191,34 @@ def test_pictures_come_in_the_type_of_the_weights(weight, wanted):
     assert metrics._Features(classifier).device == torch.device("cpu")
 
 
+def test_confidence_takes_pictures_of_any_floating_point_type(digits):
+    images = digits[0][:8]
+    labels, shares = confidence(images)
+    again, others = confidence(images.double())
+    assert torch.equal(again, labels) and torch.equal(others, shares)
+
+
+def test_a_classifier_is_asked_in_evaluation_mode_and_given_back_as_it_was(digits):
+    """One that was just trained is in training mode: dropout on, running means in motion."""
+    class Trained(Pixels):
+        def __init__(self):
+            super().__init__()
+            self.modes = []
+
+        def forward(self, images):
+            self.modes.append(self.training)
+            return torch.zeros(len(images), 10)
+
+        def features(self, images):
+            self.modes.append(self.training)
+            return super().features(images)
+
+    classifier, images = Trained().train(), digits[0]
+    confidence(images[:8], classifier)
+    FrechetDistance(images[:8], classifier)(images[8:16])
+    assert set(classifier.modes) == {False} and classifier.training
+
+
 def test_features_that_are_no_numbers_are_told():
     class Broken(Pixels):
         def features(self, images):
@@ -471,7 +499,8 @@ def test_lost_diversity_costs_recall_and_odd_samples_cost_precision():
 
 @pytest.mark.parametrize("real, generated, message", [
     (torch.zeros(3, 2), torch.zeros(9, 2), r"real must have shape \(N, d\) with N above k = 3"),
-    (torch.zeros(9, 2), torch.zeros(9), r"generated must have shape .* got \(9,\)")])
+    (torch.zeros(9, 2), torch.zeros(9), r"generated must have shape .* got \(9,\)"),
+    (torch.zeros(9, 2), torch.zeros(9, 3), "generated must have the 2 features of real, got 3")])
 def test_too_few_points_are_an_error(real, generated, message):
     with pytest.raises(ValueError, match=message):
         precision_recall(real, generated)

@@ -118,6 +118,9 @@ def test_alt_texts_are_escaped_and_name_their_panel():
     ({"curves": [Curve("SNR", range(6), True)]}, "finite and positive, got 0"),
     ({"curves": [Curve("SNR", [1, 2, 3, 4, 5, float("inf")])]}, "finite, got inf"),
     ({"curves": [Curve("a", range(6))] * 4}, "curves must be at most 3, got 4"),
+    ({"label": ""}, "label must name what the slider stands at, got ''"),
+    ({"readout": {"t": range(6)}}, "readout must not be named as the label, 't'"),
+    ({"values": [1] * 6, "curves": [Curve("a", range(6))]}, "values must differ where there are"),
     ({"values": list("abcdef"), "curves": [Curve("a", range(6))]}, "values must be numbers"),
     ({"scale": 0}, r"scale must be in \(0, 20\], got 0"),
     ({"start": 6}, "start must be in 0..5, got 6"),
@@ -129,6 +132,12 @@ def test_errors_name_the_argument(change, message):
     settings = {"frames": frames(), "values": VALUES, "label": "t", "alt": ALT, **change}
     with pytest.raises(ValueError, match=message):
         play(settings.pop("frames"), settings.pop("values"), settings.pop("label"), **settings)
+
+
+def test_a_value_does_not_end_the_data():
+    page = play(frames(2, shape=(28, 28)), ["</script><b>x", "y"], "kind", alt=ALT).html
+    data = re.search(r'<script type="application/json">(.*?)</script>', page)[1]
+    assert json.loads(data)["plain"][0] == "kind = </script><b>x"
 
 
 @pytest.mark.parametrize(("text", "page", "tex"), [

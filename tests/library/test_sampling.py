@@ -23,7 +23,8 @@ from ddim_lib.sampling import (
     slerp,
     step,
 )
-from ddim_lib.schedule import linear, pairs, timesteps
+from ddim_lib.schedule import cosine, linear, pairs, timesteps
+from ddim_lib.unet import UNet, UNetConfig
 
 SCHEDULE = linear()
 ETAS = [0.0, 0.5, 1.0, "hat"]
@@ -624,6 +625,27 @@ def test_a_network_that_fails_is_given_back_in_training_mode():
     with pytest.raises(RuntimeError, match="broken"):
         sample(model, SCHEDULE, seeds=[1], steps=2, progress=False)
     assert model.training
+
+
+def test_another_schedule_than_the_networks_own_is_an_error():
+    """A network in the v-form computes with its schedule, and would answer with another noise."""
+    model = UNet(UNetConfig(8, 1, 16, (1,), 1, (), groups=8, prediction_type="v_prediction"),
+                 linear())
+    x = torch.zeros(1, 1, 8, 8)
+    for call in (lambda: sample(model, cosine(), seeds=[1], steps=2, progress=False),
+                 lambda: next(sample_iter(model, cosine(), seeds=[1], steps=2)),
+                 lambda: encode(model, cosine(), x, steps=2)):
+        with pytest.raises(ValueError, match="schedule must be the one that the network was built"):
+            call()
+
+
+def test_an_encoding_that_is_no_number_is_an_error(monkeypatch):
+    """On other devices no answer is looked at by itself, which would be waited for."""
+    from ddim_lib import sampling
+    monkeypatch.setattr(sampling, "_network",
+                        lambda *_: lambda x, t: torch.full_like(x, float("nan")))
+    with pytest.raises(ValueError, match="model must return finite noise"):
+        encode(lambda x, t: x, SCHEDULE, torch.zeros(1, 1, 4, 4), steps=2)
 
 
 def test_progress_counts_network_calls(monkeypatch):

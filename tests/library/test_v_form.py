@@ -250,6 +250,14 @@ def test_what_passes_the_noise_on_has_responses_of_1():
     assert mean_response(lambda x, t: x, 900, shape=shape) == pytest.approx(1, abs=1e-5)
 
 
+def test_responses_are_those_of_evaluation():
+    """A trainer's own network is in training mode, where dropout would be measured too."""
+    model = network(config=replace(CONFIG, dropout=0.5))
+    for response in (amplitude_response, mean_response):
+        right = response(model.eval(), 900)
+        assert response(model.train(), 900) == right and model.training
+
+
 def test_a_network_that_normalises_its_input_does_not_follow():
     def normalised(x, t):
         return x / x.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()

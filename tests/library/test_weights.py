@@ -1,6 +1,7 @@
 """Weights are files that say what they are."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from ddim_lib.schedule import cosine, linear
 from ddim_lib.storage.tensors import save_tensors
 from ddim_lib.unet import UNetConfig
 from ddim_lib.weights import load_weights, read_facts, save_weights
+from ddim_lib.weights.checkpoints import read_published
 
 NETWORK = UNetConfig(8, 1, 16, (1, 2), 1, (4,), dropout=0.2, groups=8)
 
@@ -36,7 +38,26 @@ def test_what_is_saved_comes_back(schedule, tmp_path):
     assert found["format"] == "ddim_lib 1" and found["unet"]["ch_mult"] == [1, 2]
     assert found["schedule"] == schedule.to_dict()
     assert [p.name for p in path.parent.iterdir()] == ["net.safetensors"]
-    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files as on Linux")
+@pytest.mark.parametrize("mask, rights", [(0o022, 0o644), (0o077, 0o600)])
+def test_a_file_has_the_rights_of_any_new_one(mask, rights, tmp_path):
+    before = os.umask(mask)
+    try:
+        save_weights(tmp_path / "net.safetensors", network(), linear())
+    finally:
+        os.umask(before)
+    assert (tmp_path / "net.safetensors").stat().st_mode & 0o777 == rights
+
+
+@pytest.mark.parametrize("device", ["nodevice", "cuda:99"])
+def test_a_device_that_is_not_there_is_told(device, tmp_path):
+    save_weights(tmp_path / "net.safetensors", network(), linear())
+    with pytest.raises(ValueError, match="device must be"):
+        load_weights(tmp_path / "net.safetensors", device)
+    with pytest.raises(ValueError, match="device must be"):
+        read_published(tmp_path, device=device)
 
 
 def test_half_precision_halves_the_file_and_computes_in_float32(tmp_path):
