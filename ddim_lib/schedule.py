@@ -104,19 +104,22 @@ class Schedule:
             a = self.at(t)
             return math.sqrt(a) * x0 + math.sqrt(1 - a) * noise
         t = arguments.levels("t", t, len(x0), self.T).to(x0.device)
-        # The device's own copies of the tables; an index out of range fails there by itself.
-        a, b = (root[t].view(-1, *[1] * (x0.ndim - 1)) for root in self._roots(x0.device, x0.dtype))
+        a, b = self.roots(t, x0.ndim, x0.dtype)
         return a * x0 + b * noise
 
-    def signal(self, t: Tensor, ndim: int, dtype: torch.dtype = torch.float64) -> Tensor:
-        """sqrt(alpha_t) of each image, shape (N, 1, .., 1) with ndim dimensions.
+    def roots(self, t: Tensor, ndim: int,
+              dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+        """sqrt(alpha_t) and sqrt(1 - alpha_t) of each image, of shape (N, 1, .., 1).
 
         Args:
             t: int64, shape (N,), in 0..T.
-            ndim: of the images that it shall broadcast with.
-            dtype: of the result.
+            ndim: of the images that they shall broadcast with.
+            dtype: of the results.
         """
-        return self._roots(t.device, dtype)[0][t].view(-1, *[1] * (ndim - 1))
+        # The device's own copies of the tables; an index out of range fails there by itself.
+        signal, noise = (root[t].view(-1, *[1] * (ndim - 1))
+                         for root in self._roots(t.device, dtype))
+        return signal, noise
 
     def _roots(self, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """sqrt(alpha) and sqrt(1 - alpha), the device's own copies."""
@@ -128,11 +131,19 @@ class Schedule:
         return tables[device, dtype]
 
     def to_dict(self) -> dict:
-        """What weights store, so that :func:`from_dict` rebuilds the table."""
+        """What weights store, so that :func:`from_dict` rebuilds the table.
+
+        Raises:
+            ValueError: it is a table of one's own, or its name does not rebuild it.
+        """
         if self.name not in ("linear", "cosine"):
             raise ValueError(f"only linear and cosine schedules can be stored, this is "
                              f"{self.name!r}")
-        return {"name": self.name, **dict(self.parameters)}
+        stored = {"name": self.name, **dict(self.parameters)}
+        if not torch.equal(from_dict(stored).alpha, self.alpha.cpu()):
+            raise ValueError(f"only linear and cosine schedules can be stored, this is called "
+                             f"{self.name!r} and has another table than {stored}")
+        return stored
 
 
 def linear(T: int = 1000, beta_start: float = 1e-4, beta_end: float = 0.02) -> Schedule:
@@ -215,8 +226,9 @@ def timesteps(T: int | Schedule, steps: int | Sequence[int],
             - ``"trailing"``: floor(T i / S), i = 1..S, ends at T (the paper's linear);
             - ``"leading"``: 1 + floor(T i / S), i = 0..S-1, starts at 1 (the official code's
               uniform, where S divides T);
-            - ``"quadratic"``: the official code's, dense near 0 and ending at 0.8 T, repeats
-              removed: from S = 30 of 1000 on it is shorter than asked;
+            - ``"quadratic"``: the official code's, dense near 0 and ending at 1 + 0.8 T, repeats
+              removed: from S = 30 of 1000 on it is shorter than asked, and a single step is from
+              1, where hardly any noise is;
             - ``"log-snr"``: T, 1 and what is nearest to even steps of the schedule's
               :meth:`~Schedule.half_log_snr` between them, repeats removed (DPM-Solver, arXiv
               2206.00927); a single step is from T. It needs the schedule in place of T.

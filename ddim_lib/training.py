@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ddim_lib.pixels import to_float
+from ddim_lib.posterior import posterior_mean
 from ddim_lib.runtime import accelerator, arguments, precision
 from ddim_lib.runtime.interrupts import stop_requests
 from ddim_lib.runtime.networks import asked
@@ -51,7 +52,7 @@ STOP = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if has
 def noise_prediction_loss(model: nn.Module, schedule: Schedule, x0: Tensor,
                           generator: torch.Generator | None = None,
                           weight: str = "1", mean_weight: float = 0.0,
-                          y: Tensor | None = None) -> Tensor:
+                          y: Tensor | None = None, images: Tensor | None = None) -> Tensor:
     """Steps 2 to 5 of training: the mean squared error of the noise over the batch and pixels.
 
     Book: equations (5), (7.3) and (12.1).
@@ -68,6 +69,11 @@ def noise_prediction_loss(model: nn.Module, schedule: Schedule, x0: Tensor,
             at the posterior mean.
         y: labels, int64, shape (N,), for ``model(x, t, y)``; those that shall be left out are "no
             label" in it already.
+        images: all pictures that x0 was drawn from, float, shape (M, C, H, W), for a stable target
+            (Xu and others, arXiv 2302.00670). x_t is made of x0 and eps as ever, but the network is
+            compared with the noise in it that goes with the mean of x_0 given x_t over all of them
+            (:func:`~ddim_lib.posterior.posterior_mean`). The least of the loss is where it was,
+            and the scatter of single pictures about that mean is gone. Not with y.
 
     Returns:
         A scalar; with weight "1" and mean_weight 0 it is 1.0 for a network that predicts no
@@ -77,13 +83,15 @@ def noise_prediction_loss(model: nn.Module, schedule: Schedule, x0: Tensor,
     Raises:
         TypeError: x0 is not in floating point, or the network answers with no tensor.
         ValueError: another weight, or mean_weight is below 0; no image; the network's answer has
-            not the shape of x0.
+            not the shape of x0; images are of another shape, or stand beside y.
     """
     arguments.batch("x0", x0, wait=False, dims=4)
     mean_weight = _check_mean_weight(mean_weight)
     arguments.choice("weight", weight, LOSS_WEIGHTS)
+    if images is not None and y is not None:
+        raise ValueError("images must be None beside y: their mean is over pictures of any label")
     return _squared_error(model, schedule, x0, *_drawn(schedule, x0, generator), weight,
-                          mean_weight, y)
+                          mean_weight, y, images)
 
 
 def _check_mean_weight(mean_weight: float) -> float:
@@ -99,13 +107,19 @@ def _drawn(schedule: Schedule, x0: Tensor, generator: torch.Generator | None):
 
 
 def _squared_error(model: nn.Module, schedule: Schedule, x0: Tensor, t: Tensor, eps: Tensor,
-                   weight: str = "1", mean_weight: float = 0.0, y: Tensor | None = None) -> Tensor:
+                   weight: str, mean_weight: float, y: Tensor | None,
+                   images: Tensor | None) -> Tensor:
     x_t = schedule.add_noise(x0, t, eps)
+    signal, noise = schedule.roots(t, x_t.ndim, torch.float32)
+    if images is not None:
+        with torch.autocast(x_t.device.type, enabled=False):  # it divides by next to nothing
+            mean = posterior_mean(x_t, signal.flatten().square(), images)
+        eps = (x_t - signal * mean) / noise
     error = asked(model, x_t, t, *(() if y is None else (y,))).float() - eps
     if weight == "1/alpha":
         # The same picture seen as noise or as velocity: eps - eps_theta = sqrt(alpha) (v - F).
         # The root divides before the square, which would lose digits where alpha is small.
-        error = error / schedule.signal(t, error.ndim, error.dtype)
+        error = error / signal
     loss = error.square().mean()
     if mean_weight:
         loss = loss + mean_weight * error.mean(dim=(2, 3)).square().mean()
@@ -131,6 +145,8 @@ class TrainingConfig:
         compile: run the network through torch.compile.
         loss_weight: ``"1"`` or ``"1/alpha"``, see :func:`noise_prediction_loss`.
         mean_weight: at least 0, see there too.
+        stable_targets: compare with the mean over all images, see there too; a mirrored picture
+            counts as one more where half are mirrored.
         label_dropout: with which probability a picture's label is left out of a step, in [0, 1),
             so that the network learns to do without (p_uncond of Ho and Salimans, arXiv
             2207.12598, algorithm 1). Without labels it does nothing.
@@ -149,6 +165,7 @@ class TrainingConfig:
     compile: bool = False
     loss_weight: str = "1"
     mean_weight: float = 0.0
+    stable_targets: bool = False
     label_dropout: float = 0.1
     seed: int = 0
 
@@ -224,7 +241,8 @@ class Trainer:
     Raises:
         TypeError: images are not such a tensor.
         ValueError: the weights are in half precision, the network computes with another schedule,
-            has labels and gets none or the other way round, batch_size is not divisible by the
+            has labels and gets none or the other way round, or has them and shall have stable
+            targets, batch_size is not divisible by the
             number of processes, or the processes differ in configuration, network, schedule,
             images or labels. (Weights may differ: the first one's are taken.)
 
@@ -261,6 +279,7 @@ class Trainer:
         self.ema = deepcopy(self.model).eval().requires_grad_(False)
         self.images = images.to(self.device)
         self.labels = None if labels is None else labels.to(self.device, torch.int64)
+        self._all = self._all_images() if config.stable_targets else None
         self._crc32 = zlib.crc32(images.cpu().contiguous().numpy())
         if labels is not None:
             self._crc32 = zlib.crc32(self.labels.cpu().contiguous().numpy(), self._crc32)
@@ -284,7 +303,6 @@ class Trainer:
         if n > 1:
             check_same("config", self.config)
             check_same("the run", self._identity())
-            check_same("autocast", self.precision)
             for network in (self.model, self.ema):
                 broadcast(network.state_dict().values())
         return slice(rank() * size // n, (rank() + 1) * size // n)
@@ -292,13 +310,29 @@ class Trainer:
     def batch(self) -> Tensor:
         """The images of the present step, of all processes, float in [-1, 1].
 
-        Seed and step alone decide which.
+        Seed and step decide which; looking at them changes nothing.
         """
+        before = self.generator.get_state()
+        try:
+            return self._batch()
+        finally:
+            self.generator.set_state(before)
+
+    def _batch(self) -> Tensor:
+        """Of :meth:`batch`; which are mirrored is drawn by the run's generator."""
         x0 = to_float(self.images[self._positions()])
         if self.config.flip:
             mirror = self._uniform(len(x0)) < 0.5
             x0 = torch.where(mirror[:, None, None, None], x0.flip(3), x0)
         return x0
+
+    def _all_images(self) -> Tensor:
+        """All that a batch may hold, float in [-1, 1]."""
+        if self.labels is not None:
+            raise ValueError("stable_targets must be False for a network with labels: the mean is "
+                             "over pictures of any label")
+        every = to_float(self.images)
+        return torch.cat([every, every.flip(3)]) if self.config.flip else every
 
     def _positions(self) -> Tensor:
         """Where the images of the present step stand among all."""
@@ -322,7 +356,7 @@ class Trainer:
         averages = list(self.ema.parameters())
         self.model.train()
         while self.step < until:
-            x0 = self.batch()                                          # 1. draw images
+            x0 = self._batch()                                         # 1. draw images
             with precision.computing_in(self.precision, self.device):  # 2.-5. draw t and noise,
                 loss = self._loss(x0)                                  # make x_t, predict, compare
             self.optimizer.zero_grad()                                 # 6. a step downhill
@@ -355,7 +389,7 @@ class Trainer:
         part = self._part
         y = None if self.labels is None else self._some_labels()[part]
         return _squared_error(self._run, self.schedule, x0[part], t[part], eps[part],
-                              self.config.loss_weight, self.config.mean_weight, y)
+                              self.config.loss_weight, self.config.mean_weight, y, self._all)
 
     def _some_labels(self) -> Tensor:
         """The labels of the present step's images, some of them left out."""
@@ -431,7 +465,7 @@ class Trainer:
         schedule = self.schedule
         return (f"{network}, schedule {schedule.name} {dict(schedule.parameters)} with "
                 f"T = {schedule.T}, images {tuple(self.images.shape)} with the CRC-32 "
-                f"{self._crc32:08x}")
+                f"{self._crc32:08x}, in {self.precision}")
 
     def _finite(self, loss: Tensor) -> float:
         """A sum of losses as a number; an error before anything good is overwritten."""
@@ -480,8 +514,9 @@ class Trainer:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is no checkpoint, or one of another network, configuration or
-                kind of device, or not the same file in every process.
+            ValueError: the file is no checkpoint, or one of another network, configuration, number
+                type (where autocast is "auto", each device has its own) or kind of device, or not
+                the same file in every process.
         """
         path = Path(path)
         if not path.is_file():

@@ -61,6 +61,8 @@ BEGUN = ", begun with "  # in what a checkpoint says of its run
               help="Of a picture's squared error, instead of the preset's; 1/alpha: the "
                    "velocity's error.")
 @click.option("--mean-weight", type=Number(0), help="Of the error of a channel's mean.")
+@click.option("--stable-targets", is_flag=True, default=None,
+              help="Compare with the mean over all pictures, not with the one that was drawn.")
 @click.option("--seed", type=click.IntRange(0, LARGEST_SEED), default=0)
 @click.option("--resolution", type=ONE_OR_MORE, help="Instead of the preset's, in pixels.")
 @click.option("--channels", type=Named(["1", "3"]), metavar="1|3", help="1: grey, 3: colour.")
@@ -74,8 +76,8 @@ BEGUN = ", begun with "  # in what a checkpoint says of its run
 @device_option
 @click.pass_context
 def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch_size, lr, warmup,
-          ema, loss_weight, mean_weight, seed, resolution, channels, ch, compiled, half, every,
-          log_every, resume, force, device):
+          ema, loss_weight, mean_weight, stable_targets, seed, resolution, channels, ch, compiled,
+          half, every, log_every, resume, force, device):
     """Train a network.
 
     PRESET is digits, mnist, mnist-labels, mnist-eps, mnist-paper, kkanji, anime-faces or
@@ -109,7 +111,8 @@ def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch
     check_out(out, (checkpoint, weights, log), resume, force)
     unet = chosen_network(PRESETS[preset].unet, resolution, channels, ch)
     given = {"steps": steps, "batch_size": batch_size, "lr": lr, "warmup": warmup,
-             "ema_decay": ema, "loss_weight": loss_weight, "mean_weight": mean_weight}
+             "ema_decay": ema, "loss_weight": loss_weight, "mean_weight": mean_weight,
+             "stable_targets": stable_targets}
     config = replace(PRESETS[preset].training, compile=compiled, seed=seed,
                      **{key: value for key, value in given.items() if value is not None})
     if config.batch_size % world_size():
@@ -117,6 +120,9 @@ def train(ctx, preset, out, folder, data, download, start, steps, minutes, batch
                                  f"got {config.batch_size}", param_hint="'--batch-size'")
     with first_goes_ahead():
         images, labels, name = training_pictures(preset, unet, folder, data, download)
+    if config.stable_targets and unet.classes:
+        raise click.BadParameter(f"must be left out for {preset}: the mean is over pictures of any "
+                                 "label", param_hint="'--stable-targets'")
     if len(images) < config.batch_size:
         raise click.BadParameter(f"must be at most the number of pictures, {len(images)}, got "
                                  f"{config.batch_size}", param_hint="'--batch-size'")

@@ -12,6 +12,7 @@ With `python scripts/experiments/` before each:
     measure.py speed mnist --n 32 --steps 1000 10 --out data/results/mnist-speed.json
     measure.py encode mnist --n 200 --steps 10 --out data/results/mnist-encode.json
     measure.py consistency mnist-eps --n 200 --steps 1000 100 10 --out part.json
+    measure.py levels mnist --n 1000 --steps 20 --out data/results/mnist-levels.json
     measure.py halfway mnist --n 600 --steps 50 --out data/results/mnist-halfway.json
     measure.py merge part-*.json --out data/results/mnist-eps-table.json
     measure.py floor table.json --out data/results/mnist-eps-table.json
@@ -45,6 +46,7 @@ from ddim_lib.metrics import (
     precision_recall,
 )
 from ddim_lib.pixels import to_float
+from ddim_lib.posterior import posterior_mean
 from ddim_lib.presets import PRESETS
 from ddim_lib.runtime.provenance import commit, hardware
 from ddim_lib.sampling import noise_in
@@ -87,7 +89,7 @@ def main() -> None:
         measure = {"quality": quality, "table": table, "where": where, "speed": speed,
                    "encode": encode, "consistency": consistency, "texture": texture,
                    "pixels": pixels, "guidance": guidance, "labels": labels,
-                   "halfway": halfway, "prediction": prediction}[args.what]
+                   "halfway": halfway, "levels": levels, "prediction": prediction}[args.what]
         result = facts(args)
         # Written after every row: a long run that is stopped keeps what it has measured.
         for part in measure(args, model, schedule):
@@ -124,7 +126,7 @@ def facts(args: argparse.Namespace) -> dict:
     judges = "mnist-classifier, mnist-classifier-plain, 60 principal components of the pixels"
     return told | {
         "n": args.n, "reference": "60,000 MNIST training digits",
-        "extractor": judges if args.what in ("table", "where", "guidance", "labels") else
+        "extractor": judges if args.what in ("table", "where", "guidance", "labels", "levels") else
                      f"mnist-classifier, 128 features, {found['test_accuracy']:.2%} on "
                      f"{found['test_images']:,} test digits"}
 
@@ -328,13 +330,7 @@ def halfway(args, model, schedule):
     """The classifier's distance half way along straight lines, and at their first ends, in hundreds
     of pairs, a seed and that seed plus 1000: by the network, and by the best guess from all
     training digits (chapter 2), which makes no error."""
-    flat = load("mnist")[0].flatten(1)
-    squares = flat.square().sum(1)
-
-    def exact(x, t):
-        alpha = schedule.at(int(t[0]))
-        likely = (alpha**0.5 * x.flatten(1) @ flat.T - alpha * squares / 2) / (1 - alpha)
-        return noise_in(x, (likely.softmax(dim=1) @ flat).view_as(x), alpha)
+    exact = best_guess(schedule)
 
     def drawn(network, x_T):
         return distance(ddim_lib.sample(network, schedule, x_T=x_T, steps=args.steps[0],
@@ -350,6 +346,38 @@ def halfway(args, model, schedule):
             rows.append({"by": name, "first_seed": first, "start": round(drawn(network, a), 2),
                          "half_way": round(drawn(network, torch.lerp(a, b, 0.5)), 2)})
             yield {"rows": rows}
+
+
+def levels(args, model, schedule):
+    """The three judges, with eta 0, where the best guess from all training digits answers above a
+    level in place of the network, or below it: what the network costs there.
+
+    Below, the best guess ends at a training digit, so that row says what the network costs above
+    only where it leads to no digit at all, or to another share of each.
+    """
+    pictures_of_data, exact, rows = real(args, "train"), best_guess(schedule), []
+    for S in args.steps:
+        for above, below in ((exact, exact), (exact, model), (model, exact), (model, model)):
+            def answer(x, t, above=above, below=below):
+                return (above if int(t[0]) > args.level else below)(x, t)
+
+            x = pictures(args, answer, schedule, S, 0.0, shape=model.image_shape, device=DEVICE)
+            rows.append({"S": S, "spacing": args.spacing, "level": args.level,
+                         "above": "best guess" if above is exact else "network",
+                         "below": "best guess" if below is exact else "network",
+                         **judge(x, pictures_of_data, DEVICE)})
+            yield {"eta": 0.0, "rows": rows}
+
+
+def best_guess(schedule):
+    """The noise that goes with the mean of x_0 given x_t, over all training digits (chapter 2)."""
+    images = load("mnist")[0].to(DEVICE)
+
+    def exact(x, t):
+        alpha = schedule.at(int(t[0]))
+        return noise_in(x, posterior_mean(x, alpha, images), alpha)
+
+    return exact
 
 
 def texture(args, model, schedule):
@@ -394,8 +422,7 @@ def prediction(args, model, schedule):
             with torch.no_grad():
                 parts = zip(x_t.split(args.batch_size), t.split(args.batch_size), strict=True)
                 eps = torch.cat([model(x.to(DEVICE), at.to(DEVICE)).cpu() for x, at in parts])
-            signal, error = (root[t].float().view(-1, 1, 1, 1)
-                             for root in (schedule.alpha.sqrt(), (1 - schedule.alpha).sqrt()))
+            signal, error = schedule.roots(t, 4, torch.float32)
             network, mean = ((x0 - y).square().mean((1, 2, 3)).double()
                              for y in ((x_t - error * eps) / signal, images.mean(0)))
             row = {"weights": name, "levels": f"{low + 1}..{high}",
@@ -457,10 +484,11 @@ def loaded(name: str):
             ddim_lib.load_pretrained(name, DEVICE))
 
 
-def pictures(args, model, schedule, steps, eta):
+def pictures(args, model, schedule, steps, eta, **options):
     x = ddim_lib.sample(model, schedule, seeds=range(args.seed, args.seed + args.n), steps=steps,
                         eta=eta, spacing=args.spacing, order=args.order,
-                        batch_size=args.batch_size, progress=False, autocast=args.autocast)
+                        batch_size=args.batch_size, progress=False, autocast=args.autocast,
+                        **options)
     return x.to(DEVICE)
 
 
@@ -481,7 +509,8 @@ def arguments() -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["statistics", "quality", "table", "where", "guidance",
                                          "labels", "speed", "encode", "consistency", "texture",
-                                         "pixels", "prediction", "halfway", "merge", "floor"])
+                                         "pixels", "prediction", "halfway", "levels", "merge",
+                                         "floor"])
     parser.add_argument("names", nargs="*", help="a network's name or file; files to merge")
     parser.add_argument("--out", required=True)
     parser.add_argument("--images", help="texture, pixels: the data set with the training pictures")
@@ -500,6 +529,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--order", type=int, default=1)
     parser.add_argument("--levels", type=int, nargs="+", default=[800, 1000],
                         help="prediction: where ranges of levels end, from above the first on")
+    parser.add_argument("--level", type=int, default=450, help="levels: where the answer changes")
     parser.add_argument("--convention", nargs="+", default=["source", "destination"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch-size", type=int, default=500)

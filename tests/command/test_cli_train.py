@@ -228,14 +228,19 @@ def test_minutes_become_steps_and_the_run_is_that_of_these_steps(ddim, tmp_path)
 
 def test_options_of_a_run_reach_its_configuration(ddim, tmp_path):
     assert ddim(*TINY, "--steps", 1, "--warmup", 7, "--ema", 0.5, "--mean-weight", 2, "--lr", 0.01,
-                "--loss-weight", "1/alpha", "--out", "run")[0] == 0
+                "--loss-weight", "1/alpha", "--stable-targets", "--out", "run")[0] == 0
     found = read_facts(tmp_path / "run" / "digits.safetensors")
     told = found["training"]
     assert (told["warmup"], told["ema_decay"], told["mean_weight"], told["lr"]) == (7, 0.5, 2, 0.01)
-    assert told["loss_weight"] == "1/alpha"
+    assert told["loss_weight"] == "1/alpha" and told["stable_targets"] is True
     pixels = [np.asarray(Image.open(p)) / 127.5 for p in (tmp_path / "pictures").iterdir()]
     spread = np.std([picture.mean() for picture in pixels])
     assert found["spread"] == pytest.approx(spread, abs=5e-5)
+
+
+def test_a_network_with_labels_takes_no_stable_targets(ddim):
+    assert_error(ddim("train", "mnist-labels", "--data", "digits", "--steps", 1, "--stable-targets",
+                      "--out", "run"), "'--stable-targets'", "must be left out for mnist-labels")
 
 
 @pytest.mark.filterwarnings("error")

@@ -345,13 +345,22 @@ def test_only_named_schedules_are_stored():
         from_dict({"T": 10})
 
 
-def test_the_weight_of_the_picture_broadcasts_over_images():
+def test_a_table_that_its_name_does_not_rebuild_is_not_stored():
+    for schedule in (Schedule(cosine(50).alpha, "linear"),
+                     dataclasses.replace(linear(50), alpha=cosine(50).alpha)):
+        with pytest.raises(ValueError, match="this is called 'linear' and has another table"):
+            schedule.to_dict()
+
+
+def test_the_weights_of_picture_and_noise_broadcast_over_images():
     schedule, t = linear(), torch.tensor([0, 1, 500, 1000])
-    found = schedule.signal(t, 4)
-    assert found.shape == (4, 1, 1, 1) and found.dtype == torch.float64
-    assert found.flatten().tolist() == [math.sqrt(schedule.at(int(i))) for i in t]
-    assert schedule.signal(t, 2).shape == (4, 1)
-    assert schedule.signal(t, 1).shape == (4,)
+    signal, noise = schedule.roots(t, 4)
+    assert signal.shape == noise.shape == (4, 1, 1, 1)
+    assert signal.dtype == noise.dtype == torch.float64
+    assert signal.flatten().tolist() == [math.sqrt(schedule.at(int(i))) for i in t]
+    assert noise.flatten().tolist() == [math.sqrt(1 - schedule.at(int(i))) for i in t]
+    assert {root.shape for root in schedule.roots(t, 2)} == {(4, 1)}
+    assert {root.shape for root in schedule.roots(t, 1)} == {(4,)}
 
 
 # Other devices, and errors in full --------------------------------------------------------------
@@ -370,8 +379,8 @@ def test_a_default_device_changes_nothing(make):
 def test_noise_goes_where_the_pictures_are():
     x = torch.zeros(2, 1, 3, 3, device="meta")
     assert linear().add_noise(x, [1, 2], x).device.type == "meta"
-    signal = linear().signal(torch.tensor([1, 2], device="meta"), 4, torch.float32)
-    assert (signal.device.type, signal.dtype) == ("meta", torch.float32)
+    for root in linear().roots(torch.tensor([1, 2], device="meta"), 4, torch.float32):
+        assert (root.device.type, root.dtype) == ("meta", torch.float32)
 
 
 def test_even_steps_are_told_apart_to_float64():

@@ -11,6 +11,7 @@ from torch import nn
 
 from ddim_lib.datasets import load_uint8
 from ddim_lib.pixels import to_float
+from ddim_lib.runtime import precision
 from ddim_lib.runtime.precision import best_precision
 from ddim_lib.schedule import cosine, linear
 from ddim_lib.training import (
@@ -356,6 +357,12 @@ def test_every_image_is_seen_at_most_once_an_epoch_in_a_new_order(n, batch_size)
     assert epochs[0] != epochs[1] != epochs[2]
 
 
+def test_a_look_at_the_images_changes_nothing():
+    t, other = trainer(), trainer()
+    assert CONFIG.flip and torch.equal(t.batch(), t.batch())
+    assert next(t.train()).loss == next(other.train()).loss
+
+
 @pytest.mark.parametrize("flip", [True, False])
 def test_half_of_the_images_are_mirrored_where_asked(flip):
     data = torch.zeros(400, 1, 8, 8, dtype=torch.uint8)
@@ -562,6 +569,22 @@ def test_another_schedule_or_other_images_are_an_error(tmp_path):
         with pytest.raises(ValueError, match="run.pt is of another run"):
             t.load(path)
         assert t.step == 0
+
+
+def test_a_run_does_not_go_on_in_another_number_type(tmp_path, monkeypatch):
+    """Where autocast is "auto", another device may choose another one; nothing is touched then."""
+    path, config = tmp_path / "run.pt", replace(CONFIG, autocast="auto")
+    monkeypatch.setattr(precision, "best_precision", lambda device: "bf16")
+    donor = trainer(config)
+    run(donor, 2)
+    donor.save(path)
+    monkeypatch.setattr(precision, "best_precision", lambda device: "fp32")
+    other = trainer(config)
+    before = {key: value.clone() for key, value in other.model.state_dict().items()}
+    with pytest.raises(ValueError, match="another run: .* in bf16, this run is .* in fp32"):
+        other.load(path)
+    assert other.step == 0
+    assert all(torch.equal(value, before[key]) for key, value in other.model.state_dict().items())
 
 
 def test_a_frozen_weight_stays_and_so_does_its_average():
