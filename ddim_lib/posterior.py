@@ -14,7 +14,7 @@ def posterior_mean(x_t: Tensor, alpha_t: float | Tensor, images: Tensor) -> Tens
 
         exp(-|x_t - sqrt(alpha_t) image|^2 / (2 (1 - alpha_t)))
 
-    Book: chapter 2 (``best_guess``).
+    Chapter 2 builds it by hand, ``best_guess``.
 
     Args:
         x_t: shape (N, C, H, W), in floating point.

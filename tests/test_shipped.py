@@ -279,6 +279,28 @@ def test_the_encoding_error_is_there_for_both_conventions(name, counts):
         assert falling == sorted(falling, reverse=True)
 
 
+def test_what_the_card_of_mnist_says_of_levels_and_targets_is_its_record():
+    card = card_of("mnist")
+    rows = {(row["above"], row["below"]): f"{row['classifier']['distance']:.2f}"
+            for row in read(data_folder() / "results" / "mnist-levels.json")["rows"]}
+    net, best = "network", "best guess"
+    assert (f"the distance is {rows[net, net]}, and {rows[best, net]} with the best guess" in card
+            and f"best guess everywhere it is {rows[best, best]}." in card)
+    result = read(data_folder() / "results" / "mnist-stable-targets.json")
+    single, mean, single_1, mean_1 = (
+        f"{row['classifier']['distance']:.2f}"
+        for eta in (0, 1) for row in result["rows"] if row["eta"] == eta)
+    assert (f"had {single} with single digits as targets and {mean} with the mean" in card
+            and f"with eta 1, {single_1} and {mean_1} (" in card)
+    for row, other in zip(*[[r for r in result["rows"] if r["target"].startswith(name)]
+                            for name in ("single", "the mean")], strict=True):
+        assert all(other[space]["distance"] < row[space]["distance"]
+                   for space in ("classifier", "plain", "pixels"))
+    root = Path(__file__).resolve().parent.parent
+    chapter = (root / "book" / "07_what_the_loss_does_not_see.ipynb").read_text(encoding="utf-8")
+    assert f"leave `mnist` at {single} by" in chapter and f"they leave {mean}." in chapter
+
+
 def test_half_way_along_a_line_a_network_is_as_near_as_the_best_guess():
     """From a short start even an answer without errors comes to no better pictures (chapter 8)."""
     result = read(data_folder() / "results" / "mnist-halfway.json")
