@@ -282,7 +282,7 @@ def sample_iter(model: Model, schedule: Schedule, *, steps: int | Sequence[int] 
         autocast: the type that the network computes in: ``"fp32"``, which gives every machine the
             same pictures but for rounding; ``"bf16"`` or ``"fp16"`` (CUDA alone), faster where
             the hardware has it, and pictures that differ a little; ``"auto"``, what the device
-            is good at. The walk itself stays in float32.
+            is good at. The walk itself is in float32, or in the type of x_T.
         device: where to compute; where left out, the model's device, or that of x_T for a model
             without parameters.
     """
@@ -464,7 +464,8 @@ def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
     Book: equation (8.2).
 
     Args:
-        x, y: the same shape (N, ...); each image is one vector.
+        x, y: the same shape (N, C, H, W); each image is one vector. From one to its opposite there
+            is no shortest arc, and the straight line through 0 is taken.
         weight: a number in [0, 1].
 
     Raises:
@@ -480,8 +481,8 @@ def slerp(x: Tensor, y: Tensor, weight: float) -> Tensor:
     cosine = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
     omega = torch.acos(cosine).unsqueeze(1)
     sin = torch.sin(omega)
-    # Parallel vectors, whose cosine rounding may leave beyond 1, and one of length 0: the formula
-    # is 0/0 or NaN, and the line does instead.
+    # Parallel or opposite vectors, whose cosine rounding may leave beyond 1, and one of length 0:
+    # the formula is 0/0 or NaN, and the line does instead.
     near = ~(sin >= 1e-6)
     safe = torch.where(near, torch.ones_like(sin), sin)
     wa = torch.where(near, torch.full_like(sin, 1 - weight), torch.sin((1 - weight) * omega) / safe)

@@ -193,14 +193,17 @@ def from_dict(stored: dict) -> Schedule:
         stored: that dictionary: ``name``, and the arguments of the function of that name.
 
     Raises:
-        ValueError: the name is neither linear nor cosine.
+        ValueError: the name is neither linear nor cosine, or the function has another argument.
     """
     makers = {"linear": linear, "cosine": cosine}
     parameters = dict(stored)
     name = parameters.pop("name", None)
     if name not in makers:
         raise ValueError(f"schedule name must be one of {sorted(makers)}, got {name!r}")
-    return makers[name](**parameters)
+    try:
+        return makers[name](**parameters)
+    except TypeError as error:
+        raise ValueError(f"schedule {name} has no such argument: {error}") from error
 
 
 def _from_beta(beta: Tensor, name: str, parameters: dict) -> Schedule:

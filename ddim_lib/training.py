@@ -229,6 +229,8 @@ class Trainer:
     averaged before they are clipped, and weights and averages stay equal everywhere. Only the masks
     of dropout differ from one process's: they are drawn anew from (seed, step, rank) at each step.
 
+    PyTorch's global generator, from which dropout draws, is set to the seed when it is made.
+
     Args:
         model: the network; moved to the device.
         schedule: the noise levels.
@@ -420,8 +422,8 @@ class Trainer:
             progress: show the bar.
 
         Returns:
-            [{"step", "loss"}, ..], one entry for each ``log_every`` steps of this call, or of the
-            call that it goes on from.
+            [{"step", "loss"}, ..], what this call has added to ``record``: one entry at each step
+            that ``log_every`` divides and one at its end, each a mean since the one before.
 
         Raises:
             Stopped: on Ctrl-C, SIGTERM or SIGHUP.

@@ -269,7 +269,7 @@ def json_text(name: str, value: object) -> str:
         value: the fact.
 
     Raises:
-        TypeError: JSON cannot hold it.
+        TypeError: JSON cannot hold it, as it holds no NaN and no infinity.
     """
     def smaller(part: object) -> object:
         if isinstance(part, (np.generic, np.ndarray, Tensor)):
@@ -277,7 +277,7 @@ def json_text(name: str, value: object) -> str:
         raise TypeError(f"JSON has no {type(part).__name__}")
 
     try:
-        return json.dumps(value, default=smaller)
+        return json.dumps(value, default=smaller, allow_nan=False)
     except (TypeError, ValueError, RecursionError, NotImplementedError) as error:
         raise TypeError(f"{name} must be what JSON can hold, got {shown(value)} ({error})"
                         ) from error

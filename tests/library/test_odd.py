@@ -217,6 +217,8 @@ def test_numpy_numbers_are_stored_as_plain_ones(tmp_path):
     assert [told[key] for key in facts] == [0.5, 7, [1.0, 2], [0, 1, 2], True]
     with pytest.raises(TypeError, match="made must be what JSON can hold, .*JSON has no .*Path"):
         save_weights(tmp_path / "b.safetensors", network(), SCHEDULE, made=tmp_path)
+    with pytest.raises(TypeError, match="quality must be what JSON can hold, .*nan"):
+        save_weights(tmp_path / "b.safetensors", network(), SCHEDULE, quality=[float("nan")])
 
 
 def test_what_is_read_once_is_enough_for_a_player():

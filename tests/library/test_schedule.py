@@ -343,6 +343,8 @@ def test_only_named_schedules_are_stored():
         from_dict({"name": "sigmoid", "T": 10})
     with pytest.raises(ValueError, match=r"must be one of \['cosine', 'linear'\], got None"):
         from_dict({"T": 10})
+    with pytest.raises(ValueError, match="schedule cosine has no such argument: .*beta_end"):
+        from_dict({"name": "cosine", "T": 10, "beta_end": 0.02})
 
 
 def test_a_table_that_its_name_does_not_rebuild_is_not_stored():
