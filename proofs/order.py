@@ -1,10 +1,13 @@
 """The test files, notebooks aside, in three random orders, each in one process: all must pass.
 
 What one file leaves to the next shows here; tests/conftest.py names the file that left it.
+
+python -m proofs.order [SEED ..]    with seeds, what the record has of the others stays
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -12,7 +15,8 @@ import subprocess
 import sys
 import time
 
-from proofs.common import ROOT, Failed, record
+from ddim_lib.runtime.provenance import commit
+from proofs.common import RESULTS, ROOT, Failed, record
 
 SEEDS = (1, 2, 3)
 
@@ -38,12 +42,16 @@ def run(seed: int) -> dict:
 
 
 def main() -> None:
-    try:
-        runs = {f"seed {seed}": run(seed) for seed in SEEDS}
-    except Failed as error:
-        sys.exit(f"order: {error}")
-    record("order", "Every test file passes in three random orders, each order in one process, "
-           "notebooks and tests marked slow aside.", files=len(files()), orders=runs)
+    path = RESULTS / "proof-order.json"
+    only = [int(text) for text in sys.argv[1:]]
+    runs = json.loads(path.read_text())["orders"] if only and path.exists() else {}
+    for seed in only or SEEDS:
+        try:
+            runs[f"seed {seed}"] = {**run(seed), "commit": commit()}
+        except Failed as error:
+            sys.exit(f"order: {error}")
+        record("order", f"Every test file passes in {len(runs)} random orders, each in one "
+               "process, notebooks and tests marked slow aside.", files=len(files()), orders=runs)
 
 
 if __name__ == "__main__":
