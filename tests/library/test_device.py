@@ -193,7 +193,7 @@ SLIPS = {
     "what a judge sees": (metrics._Features, "forward", "images.to(self.device,", "images.to(",
                           "distances"),
     "what a judge says": (metrics._Features, "forward", ".cpu()", "", "distances"),
-    "what a classifier sees": (metrics, "confidence", ".to(there)", "", "confidence"),
+    "what a classifier sees": (metrics, "confidence", ".to(there, ", ".to(", "confidence"),
     "components": (metrics.PixelComponents, "fit", ".cpu()", "", "components"),
     "noise of a response": (responses, "_ask", "x.to(device)", "x", "slopes"),
     "what is shown": (plotting, "tile", ".cpu()", "", "shown"),
