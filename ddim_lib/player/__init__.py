@@ -125,7 +125,7 @@ def play(frames: Sequence[np.ndarray] | Mapping[str, Sequence[np.ndarray]],
     drawn = "".join(_drawing(curve, points, values, label, i, start)
                     for i, (curve, points) in enumerate(zip(curves, marks, strict=True)))
     # What ends the script's element is text in it, too.
-    inside = json.dumps(data, ensure_ascii=False).replace("</", r"<\/")
+    inside = re.sub("(?i)</(?=script)", r"<\\/", json.dumps(data, ensure_ascii=False))
     # A shortcut of JupyterLab that takes an arrow key asks the element itself.
     keys = 'data-lm-suppress-shortcuts="true"'
     here = Path(__file__).parent
