@@ -25,7 +25,7 @@ from ddim_lib.pixels import to_float
 from ddim_lib.posterior import posterior_mean
 from ddim_lib.runtime import accelerator, arguments, precision
 from ddim_lib.runtime.interrupts import stop_requests
-from ddim_lib.runtime.networks import asked
+from ddim_lib.runtime.networks import asked, check_schedule
 from ddim_lib.runtime.processes import (
     average,
     broadcast,
@@ -37,7 +37,6 @@ from ddim_lib.runtime.processes import (
 )
 from ddim_lib.schedule import Schedule
 from ddim_lib.storage.files import check_zip, replacing
-from ddim_lib.unet import UNet
 
 # What a checkpoint holds: all of it, or the run would go on differently.
 STATE = {"config", "run", "step", "record", "pending", "seconds", "model", "ema", "optimizer",
@@ -265,8 +264,7 @@ class Trainer:
         if len(images) < config.batch_size:
             raise ValueError(f"batch_size must be at most the number of images, {len(images)}, "
                              f"got {config.batch_size}")
-        if isinstance(model, UNet):
-            model.check_schedule(schedule)
+        check_schedule(model, schedule)
         for name, weight in model.named_parameters():
             # Steps of a small rate round to nothing there, in the weights and in their average.
             if weight.dtype in (torch.float16, torch.bfloat16):

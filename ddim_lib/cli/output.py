@@ -16,6 +16,7 @@ from torch import Tensor
 from ddim_lib.cli.errors import Failed
 from ddim_lib.cli.video import require_mp4, write_gif, write_mp4
 from ddim_lib.plotting import tile, tile_size
+from ddim_lib.runtime.arguments import json_text
 from ddim_lib.storage.files import replacing, try_writing, why_not_written
 from ddim_lib.storage.tensors import save_tensors
 
@@ -124,8 +125,7 @@ def write_tensor(option: str, path: Path, name: str, tensor: Tensor, **facts) ->
                 temporary.write_bytes(content.getbuffer())
         else:
             header = {"format": f"ddim_lib {name} 1",
-                      **{key: json.dumps(value, allow_nan=False)
-                         for key, value in facts.items()}}
+                      **{key: json_text(key, value) for key, value in facts.items()}}
             save_tensors(path, {name: tensor}, header)
 
 
