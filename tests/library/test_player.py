@@ -217,30 +217,41 @@ def test_every_key_moves_picture_value_and_mark(shown):
         assert x == pytest.approx(34 + 190 * (VALUES[i] - 1) / 999, abs=0.06)
 
 
+def held(page) -> None:
+    """From here on time passes as ``page.clock.run_for`` says, however busy the machine is."""
+    page.clock.install(time=0)
+    page.clock.pause_at(3600)
+
+
 def test_play_stops_at_the_end_and_starts_again(shown):
     page = shown(play(frames(4), VALUES[:4], "level t", alt=ALT, wait=100))
-    page.wait_for_timeout(400)
+    held(page)
+    page.clock.run_for(400)
     assert level(page) == 0  # nothing starts by itself
     button = page.get_by_role("button", name="Play")
     button.press("Enter")
-    assert page.get_by_role("button", name="Pause").count() == 1
-    page.wait_for_function("document.querySelector('input').value === '3'")
-    page.get_by_role("button", name="Play").wait_for()
+    for seen in (0, 1, 2):
+        assert level(page) == seen and page.get_by_role("button", name="Pause").count() == 1
+        page.clock.run_for(100)
     assert level(page) == 3
+    page.clock.run_for(100)
+    assert level(page) == 3 and button.count() == 1
     button.click()
-    assert level(page) < 3
+    page.clock.run_for(100)
+    assert level(page) == 1
     page.get_by_role("slider").press("ArrowRight")  # the reader takes over
-    here = level(page)
-    page.wait_for_timeout(300)
-    assert level(page) == here and page.get_by_role("button", name="Play").count() == 1
+    page.clock.run_for(300)
+    assert level(page) == 2 and button.count() == 1
 
 
 def test_less_motion_plays_slowly(shown):
     page = shown(play(frames(4), VALUES[:4], "t", alt=ALT, wait=100), reduced_motion="reduce")
+    held(page)
     page.get_by_role("button").click()
-    page.wait_for_timeout(600)
+    page.clock.run_for(999)
     assert level(page) == 0
-    page.wait_for_function("document.querySelector('input').value === '1'", timeout=3000)
+    page.clock.run_for(1)
+    assert level(page) == 1
 
 
 def test_two_players_move_apart(shown):
