@@ -11,6 +11,7 @@ from ddim_lib.schedule import linear
 from ddim_lib.training import noise_prediction_loss
 from ddim_lib.unet import UNet, UNetConfig, time_embedding
 from ddim_lib.weights.conversion import diffusers_config, from_diffusers, to_diffusers
+from scripts.experiments.deeper import deeper
 
 CIFAR = UNetConfig(32, 3, 128, (1, 2, 2, 2), 2, (16,), dropout=0.1)
 TINY = UNetConfig(8, 1, 8, (1, 2), 1, (4,), dropout=0.0, groups=4)
@@ -202,6 +203,16 @@ def test_every_parameter_learns():
 
 
 # Shapes and errors ------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_deeper_network_begins_with_the_same_answers(name):
+    model = perturbed(CONFIGS[name])
+    grown = deeper(model).eval()
+    assert grown.config.num_res_blocks == model.config.num_res_blocks + 1
+    x = torch.randn(2, *model.image_shape, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        torch.testing.assert_close(grown(x, 500), model(x, 500))
+
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_sampler_needs_no_shape(name):
