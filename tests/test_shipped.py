@@ -303,6 +303,16 @@ def test_what_the_card_of_mnist_says_of_levels_and_targets_is_its_record():
         assert told in chapter
 
 
+def test_what_the_card_of_mnist_says_of_size_is_its_record():
+    rows = read(data_folder() / "results" / "mnist-size.json")["rows"]
+    now, deeper, now_1, deeper_1 = (f"{row['classifier']['distance']:.2f}"
+                                    for eta in (0, 1) for row in rows if row["eta"] == eta)
+    parameters = max(row["parameters"] for row in rows)
+    card = " ".join(card_of("mnist").split())
+    assert (f"as it is had {now} and one with two blocks a level {deeper}; with eta 1, {now_1} and "
+            f"{deeper_1} (" in card and f"has {parameters:,} parameters" in card)
+
+
 def test_half_way_along_a_line_a_network_is_as_near_as_the_best_guess():
     """From a short start even an answer without errors comes to no better pictures (chapter 8)."""
     result = read(data_folder() / "results" / "mnist-halfway.json")

@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("start", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--blocks", type=int, default=1, help="a level")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--warmup", type=int, default=100)
