@@ -311,6 +311,10 @@ def test_what_the_card_of_mnist_says_of_size_is_its_record():
     card = " ".join(card_of("mnist").split())
     assert (f"as it is had {now} and one with two blocks a level {deeper}; with eta 1, {now_1} and "
             f"{deeper_1} (" in card and f"has {parameters:,} parameters" in card)
+    before, = (row["classifier"]["distance"]
+               for row in read(data_folder() / "results" / "mnist-targets-judges.json")["rows"]
+               if row["training"].startswith("instead 1,000") and row["eta"] == 1)
+    assert f"with eta 1 the unfinished weights have {before:.2f}." in card
 
 
 def test_half_way_along_a_line_a_network_is_as_near_as_the_best_guess():

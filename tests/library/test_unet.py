@@ -202,8 +202,6 @@ def test_every_parameter_learns():
         assert p.grad.abs().max() > (0 if name.endswith(".k.bias") else 1e-8), name
 
 
-# Shapes and errors ------------------------------------------------------------------------------
-
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_deeper_network_begins_with_the_same_answers(name):
     model = perturbed(CONFIGS[name])
@@ -213,6 +211,8 @@ def test_a_deeper_network_begins_with_the_same_answers(name):
     with torch.no_grad():
         torch.testing.assert_close(grown(x, 500), model(x, 500))
 
+
+# Shapes and errors ------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_the_sampler_needs_no_shape(name):
